@@ -24,7 +24,7 @@ pub struct ResponseFuture<F> {
     records: usize,
 }
 
-/// Counts a request in the gauge until it is dropped with its future.
+/// Guard that counts a request in the gauge of requests in flight until the response future is dropped.
 #[derive(Debug)]
 struct InFlight {
     stream: String,

@@ -1,4 +1,4 @@
-//! Middleware that records metrics of requests, and the metrics that each sink records of its records.
+//! Middleware that records metrics of requests. Sinks record further metrics of their records.
 //!
 //! Metrics are recorded with the [`metrics`] facade, from two sources:
 //!
@@ -52,12 +52,12 @@
 //! | `kinesis_sink_user_records_received` | counter | records | | when a record is accepted |
 //! | `kinesis_sink_user_records_put` | counter | records | | when a record is delivered |
 //! | `kinesis_sink_user_records_data_put` | counter | bytes | | when a record is delivered: its data and partition key |
-//! | `kinesis_sink_user_records_failed` | counter | records | `reason` | when a record fails for good |
+//! | `kinesis_sink_user_records_failed` | counter | records | `reason` | when a record fails permanently |
 //! | `kinesis_sink_user_records_withdrawn` | counter | records | | when an unsettled record is withdrawn, or dropped with the sink |
 //! | `kinesis_sink_user_records_pending` | gauge | records | | records accepted and not settled |
-//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | bytes queued, in flight, or of failed records not yet taken |
+//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | bytes of records that are queued, in flight, or failed and not yet taken |
 //! | `kinesis_sink_oldest_record_age` | gauge | seconds | | time since the oldest unsettled record was accepted; 0 if there is none |
-//! | `kinesis_sink_retries_per_record` | histogram | attempts | | when a record is delivered or fails for good: attempts after the first |
+//! | `kinesis_sink_retries_per_record` | histogram | attempts | | when a record is delivered or fails permanently: attempts after the first |
 //! | `kinesis_sink_buffering_time` | histogram | seconds | | at the first request with a record: time since the record was accepted |
 //! | `kinesis_sink_delivery_time` | histogram | seconds | | when a record is delivered: time since it was accepted |
 //! | `kinesis_sink_user_records_per_kinesis_record` | histogram | records | | for each entry of a request |
@@ -66,7 +66,7 @@
 //! | `kinesis_sink_kinesis_records_data_put` | counter | bytes | | when a Kinesis record is delivered: its data and partition key |
 //! | `kinesis_sink_shard_kinesis_records_put` | counter | Kinesis records | `shard` | when a Kinesis record is delivered |
 //! | `kinesis_sink_shard_kinesis_records_throttled` | counter | Kinesis records | `shard` | when a Kinesis record is throttled |
-//! | `kinesis_sink_shard_rate_limit` | gauge | Kinesis records per second | `shard` | after a response for the shard: the rate that the sink sends at most |
+//! | `kinesis_sink_shard_rate_limit` | gauge | Kinesis records per second | `shard` | after a response for the shard: the maximum send rate of the sink |
 //!
 //! Metrics of the layer:
 //!
@@ -80,36 +80,38 @@
 //! | `kinesis_sink_all_errors` | counter | Kinesis records | | at a response: entries that failed; at an error: all entries |
 //! | `kinesis_sink_errors_by_code` | counter | Kinesis records | `code` | as `kinesis_sink_all_errors`, by error code |
 //!
-//! Whenever a sink has updated its metrics, the records received are the sum of those put, failed, withdrawn and
-//! pending.
+//! After each update by a sink, `kinesis_sink_user_records_received` is the sum of the records put, failed, withdrawn
+//! and pending.
 //!
 //! # When a sink updates its metrics
 //!
 //! A sink updates its metrics while it is polled: after each request and response, and otherwise every 100 ms. A sink
-//! that is not polled updates nothing. The sink is not woken for an update, so while requests are in flight or back
-//! off, the age of the oldest record can lag by up to one round trip or backoff. Records that were accepted within
-//! 100 µs of each other are recorded with the same age.
+//! that is not polled does not update its metrics. An update does not wake the sink. While the sink waits for a
+//! response or for a backoff to end, the age of the oldest record can therefore be out of date by up to one round trip
+//! or backoff. Records that were accepted within 100 µs of each other are recorded with the same age.
 //!
 //! Several sinks for one stream share its metrics. Counters, `user_records_pending` and `buffered_bytes` are sums over
-//! the sinks. `oldest_record_age` and `shard_rate_limit` are those of the sink that updated them last, and the rate
-//! limit of a closed shard keeps its last value.
+//! the sinks. `oldest_record_age` and `shard_rate_limit` have the value of the sink that updated them last. A closed
+//! shard keeps its last rate limit.
 //!
 //! # Labels
 //!
-//! The number of values of each label is bounded, whatever a server responds:
+//! The number of values of each label is bounded, regardless of what a server responds:
 //!
-//! - `code` is an error code of the service or of this crate. Codes that this crate does not know are `other`.
+//! - `code` is an error code of the service or of this crate. Codes that this crate does not know are recorded as
+//!   `other`.
 //! - `reason` of a request is its flush reason: `full` (nothing more fits), `idle` (no request was in flight), `linger`
 //!   (the oldest record has waited for the linger), `backpressure` (the buffer is full), `close` (the sink is closing),
-//!   `split` (the request is part of one that was rejected as invalid), `isolated` (the records failed alone before).
+//!   `split` (the request is part of a request that was rejected as invalid), `isolated` (the records have failed alone
+//!   before).
 //! - `reason` of a failed record is the [code](crate::record::FailureReason::code) of its failure: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.
-//! - `shard` is the id of the shard that the sink expected for a Kinesis record. It is `unknown` as long as the sink
-//!   does not know the shards, and on streams that [distribute records](crate::stream::Distribution::Auto). After the
-//!   first 1,000 shards of a sink, further shards are `other`. [`MetricsGranularity::Stream`] turns off all metrics
-//!   with this label.
+//! - `shard` is the id of the shard that the sink expected for a Kinesis record. The label is `unknown` as long as the
+//!   sink does not know the shards, and on streams that
+//!   [distribute records themselves](crate::stream::Distribution::Auto). After the first 1,000 shards of a sink, further
+//!   shards are recorded as `other`. [`MetricsGranularity::Stream`] turns off all metrics with this label.
 //!
-//! The throttle rate of a shard is the share of its entries that were throttled. In PromQL:
+//! The throttle rate of a shard is the fraction of its entries that were throttled. In PromQL:
 //!
 //! ```text
 //! rate(kinesis_sink_shard_kinesis_records_throttled[1m])

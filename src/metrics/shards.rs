@@ -8,7 +8,8 @@ use super::names::{
 };
 use crate::pipeline::ShardSample;
 
-/// Maximum number of shard labels per sink: reshards, or a server that invents ids, must not fill the recorder.
+/// Maximum number of shard labels per sink. The maximum keeps the recorder small if the stream is resharded often or a
+/// server returns arbitrary ids.
 const MAX_NAMED: usize = 1_000;
 
 /// Label of entries whose shard was not known when they were sent.
@@ -26,7 +27,7 @@ struct Shard {
     labels: [(&'static str, String); 2],
     put: Counter,
     throttled: Counter,
-    /// Registered with its first value.
+    /// Registered when its first value is recorded.
     rate_limit: Option<Gauge>,
 }
 

@@ -15,7 +15,8 @@ const FAILURE_CODES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_ex
 
 /// Metrics of a sink.
 ///
-/// Gauges are changed by differences, so that the sinks of one stream add up to a sum.
+/// The gauges of pending records and buffered bytes are changed by differences, so that they are sums over all sinks of
+/// a stream.
 pub(crate) struct SinkMetrics {
     totals: Totals,
     pending: usize,

@@ -6,7 +6,8 @@ use super::Timeout;
 
 /// Layer that applies [`Timeout`]. See the [module docs](super) for an example.
 ///
-/// By default a request has 10 seconds, and up to 30 seconds while requests time out repeatedly.
+/// The default timeout of a request is 10 seconds. While requests time out repeatedly, the timeout is raised to up to
+/// 30 seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeoutLayer {
     timeout: Duration,
@@ -22,11 +23,11 @@ impl TimeoutLayer {
 
     /// Default maximum of the timeout while requests time out repeatedly: 30 s.
     ///
-    /// A request on a connection whose peer has silently gone away waits for this long, even if the network recovers
-    /// in the meantime.
+    /// If the peer of a connection has silently disappeared, a request on that connection can wait for this long, even
+    /// if the network recovers in the meantime.
     pub const DEFAULT_MAX: Duration = Duration::from_secs(30);
 
-    /// Creates a new `TimeoutLayer` with the timeout of a request.
+    /// Creates a new `TimeoutLayer` with the given request timeout.
     ///
     /// The maximum is [`DEFAULT_MAX`](Self::DEFAULT_MAX), or `timeout` if that is longer.
     #[must_use]
@@ -34,8 +35,8 @@ impl TimeoutLayer {
         Self { timeout, max: Self::DEFAULT_MAX.max(timeout) }
     }
 
-    /// Sets the maximum to which the [factor](crate::service::PutRecordsRequest::timeout_factor) of a request can raise
-    /// the timeout.
+    /// Sets the maximum timeout. The [timeout factor](crate::service::PutRecordsRequest::timeout_factor) of a request
+    /// cannot raise the timeout above it.
     ///
     /// If `max` is shorter than the timeout, the maximum is the timeout, and the factor has no effect.
     #[must_use]

@@ -33,9 +33,9 @@
 //! - **adapts the timeout to the request.** It multiplies the timeout by the
 //!   [factor](crate::service::PutRecordsRequest::timeout_factor) of the request, up to
 //!   [a maximum](TimeoutLayer::with_max). A sink raises the factor when requests time out repeatedly, and lowers it when
-//!   responses are fast again. Without this, a request that takes longer than the timeout, for example over a slow
-//!   link, would be retried again and again, and each attempt could write duplicates. The middleware therefore accepts
-//!   only [`PutRecordsRequest`]s.
+//!   responses are fast again. With a fixed timeout, a request that takes longer, for example over a slow link, would be
+//!   retried again and again, and each attempt could write duplicates. The factor is part of the request, so the
+//!   middleware accepts only [`PutRecordsRequest`]s.
 //! - **returns a typed error** with the timeout of the request.
 //!
 //! A sink treats the errors of both in the same way: the service may have written some of the records, or may still
@@ -45,9 +45,9 @@
 //!
 //! # Measured time
 //!
-//! The timeout starts at `call`. It does not include the time in which the inner service becomes ready. Place the
-//! layer outside of a [`Buffer`](tower::buffer::Buffer) to include the time that a request is queued there, or inside
-//! to exclude it.
+//! The timeout starts at `call`. It does not include the time until the inner service is ready. To include the time
+//! that a request is queued in a [`Buffer`](tower::buffer::Buffer), place the layer outside of the buffer. To exclude
+//! that time, place the layer inside.
 //!
 //! # Cancel safety
 //!

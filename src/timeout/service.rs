@@ -21,7 +21,7 @@ impl<S> Timeout<S> {
         Self { inner, timeout, max: TimeoutLayer::DEFAULT_MAX.max(timeout) }
     }
 
-    /// Sets the maximum to which a request can raise the timeout. See [`TimeoutLayer::with_max`].
+    /// Sets the maximum timeout. See [`TimeoutLayer::with_max`].
     #[must_use]
     pub fn with_max(mut self, max: Duration) -> Self {
         self.max = max.max(self.timeout);

@@ -126,7 +126,7 @@ impl fmt::Debug for Events {
     }
 }
 
-/// `{}`, or `{InternalFailure: some message (3), ..}`.
+/// Errors in a response, displayed as `{}` or `{InternalFailure: some message (3), ..}`.
 struct Errors(Vec<ErrorCount>);
 
 impl Errors {

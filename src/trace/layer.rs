@@ -25,7 +25,7 @@ impl TraceLayer {
 
     /// Sets the level of the span and of the events. Default: DEBUG.
     ///
-    /// Call it before [`make_span_with`](Self::make_span_with), which replaces the span and its level.
+    /// Call this method before [`make_span_with`](Self::make_span_with), which replaces the span and its level.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;
@@ -44,12 +44,12 @@ impl TraceLayer {
 }
 
 impl<M> TraceLayer<M> {
-    /// Sets how the span of a request is made, for example to add fields of the application.
+    /// Sets how the span of a request is created, for example to add application fields.
     ///
     /// `make_span` is called once per request, before the inner service. If a request fails, the middleware records
     /// `error.type`, `aws.request_id` and `otel.status_code` on the span, if the span declares these fields.
     ///
-    /// The request contains data and keys: record only counts and sizes.
+    /// The request contains data and keys, which can be confidential. Record only counts and sizes.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;
@@ -71,7 +71,7 @@ impl<M> TraceLayer<M> {
         TraceLayer { make_span, events: self.events }
     }
 
-    /// Sets a closure that replaces the event of a response, for example to log only slow requests.
+    /// Sets a closure that replaces the response event, for example to log only slow requests.
     ///
     /// `hook` is called in the span, with the response, the time since the call, and the span. A response can contain
     /// failed entries.
@@ -97,7 +97,7 @@ impl<M> TraceLayer<M> {
         self
     }
 
-    /// Sets a closure that replaces the event of a failed request, for example to log failures at a higher level.
+    /// Sets a closure that replaces the failure event, for example to log failures at a higher level.
     ///
     /// `hook` is called in the span, with the error, the time since the call, and the span. The error has a code and a
     /// message. Values that the service quotes from the request are removed from the message.

@@ -3,13 +3,13 @@ use tracing::{Level, Span, field};
 use super::DEFAULT_LEVEL;
 use crate::service::PutRecordsRequest;
 
-/// Trait for making the span of a request.
+/// Trait for creating the span of a request.
 ///
 /// [`Trace`](super::Trace) enters the span while it calls and polls the inner service. Closures from
 /// `&PutRecordsRequest` to [`Span`] implement the trait. See
 /// [`TraceLayer::make_span_with`](super::TraceLayer::make_span_with) for an example.
 pub trait MakeSpan {
-    /// Makes the span of `request`.
+    /// Creates the span of `request`.
     fn make_span(&mut self, request: &PutRecordsRequest) -> Span;
 }
 

@@ -1,6 +1,6 @@
 //! Middleware that adds tracing to requests.
 //!
-//! Each request has a span, an event when it is sent, and an event when it succeeds or fails.
+//! Each request has a span. One event is emitted when the request is sent, and another one when it succeeds or fails.
 //!
 //! # Example
 //!

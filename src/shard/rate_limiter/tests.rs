@@ -121,7 +121,7 @@ fn refund_restores_tokens() {
 }
 
 #[test]
-fn random_refusals_do_not_lower_the_rate() {
+fn random_throttling_does_not_lower_rate() {
     for (p, least) in [(0.001, 0.98), (0.01, 0.97), (0.1, 0.93), (0.3, 0.8)] {
         let mut harness = Harness::new(1.0);
         let mut rng = Rng::with_seed(3);
@@ -134,7 +134,7 @@ fn random_refusals_do_not_lower_the_rate() {
 }
 
 #[test]
-fn smaller_quota_is_found_and_left() {
+fn rate_adapts_to_smaller_and_larger_quota() {
     let mut harness = Harness::new(1.0);
     let mut bucket = token_bucket(400.0, harness.now);
     harness.run(100, 10.0, &mut bucket);
@@ -147,7 +147,7 @@ fn smaller_quota_is_found_and_left() {
 }
 
 #[test]
-fn shuffled_refusals_differ_from_noise() {
+fn shuffled_throttling_lowers_rate() {
     let mut harness = Harness { shuffles: true, ..Harness::new(1.0) };
     let mut bucket = token_bucket(1_000.0, harness.now);
     harness.run(100, 20.0, &mut bucket);
@@ -189,7 +189,7 @@ fn unused_rate_does_not_grow() {
 }
 
 #[test]
-fn idle_hour_is_no_outage() {
+fn idle_hour_does_not_count_as_outage() {
     let mut harness = Harness::new(1.0);
     harness.run(100, 10.0, |_| true);
     harness.now += Duration::from_secs(3_600);
@@ -257,7 +257,7 @@ fn extreme_quotas_keep_tokens_reachable() {
 }
 
 #[test]
-fn endless_throttles_keep_probing() {
+fn limiter_probes_while_all_are_throttled() {
     let mut harness = Harness::new(1.0);
     harness.run(100, 60.0, |_| false);
     let (_, refused) = harness.run(100, 60.0, |_| false);

@@ -42,7 +42,7 @@ struct Harness {
     now: Instant,
 }
 
-/// Settings without rate limits, whose linger and buffer do not depend on the aggregation.
+/// Returns settings without rate limits. The linger and the buffer do not depend on the aggregation.
 fn settings() -> Settings {
     Settings {
         limits: without_quota(Limits::default()),
@@ -118,7 +118,7 @@ impl Harness {
         self.pipeline.settle(id, Err(service_error(code)), self.now);
     }
 
-    /// Begins to list the shards if that is due. Returns `true` if it was due.
+    /// Begins a shard listing if one is due. Returns `true` if a listing was begun.
     fn begin_listing(&mut self) -> bool {
         let due = self.pipeline.topology().listing_is_due(self.now);
         if due {

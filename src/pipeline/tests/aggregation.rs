@@ -1,4 +1,4 @@
-//! Aggregation of records, and how the aggregates are sent, retried, and settled.
+//! Record aggregation, and how aggregates are sent, retried, and settled.
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -121,7 +121,7 @@ fn full_aggregate_is_sent_when_idle() {
 }
 
 #[test]
-fn linger_flush_takes_half_aged_entries() {
+fn linger_flush_takes_entries_past_half_linger() {
     let mut harness = Harness::new(aggregating(Aggregation::PerKey));
     for key in ["old", "middle", "young"] {
         harness.push((key, "1"));
@@ -138,7 +138,7 @@ fn linger_flush_takes_half_aged_entries() {
 }
 
 #[test]
-fn slow_key_is_sent_beside_busy_keys() {
+fn busy_keys_do_not_starve_slow_key() {
     let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_records = 2;
     settings.limits = Limits::default().with_request_entries(3);
@@ -244,7 +244,7 @@ fn bisection_of_rejected_aggregate_backs_off() {
         harness.settle(id, request.entries().iter().map(|_| refused()).collect());
     }
     assert_eq!(harness.pipeline.take_failed().len(), 500);
-    // Each request contains both halves of all rejected aggregates.
+    // Each request contains both halves of every aggregate that was rejected before.
     assert!(requests <= 11, "{requests}");
     assert!(harness.now - begun > Duration::from_millis(250), "{:?}", harness.now - begun);
 }
@@ -412,7 +412,7 @@ fn receipt_returns_sub_sequence_number() {
 
 const MAGIC: &[u8] = b"\xf3\x89\x9a\xc2";
 
-/// Returns a payload that starts like an aggregate but is not one.
+/// Returns a payload that starts with the magic number of aggregates but is not an aggregate.
 fn aggregate_like(bytes: usize) -> Vec<u8> {
     [MAGIC, &vec![b'x'; bytes - MAGIC.len()]].concat()
 }
@@ -492,7 +492,7 @@ fn aggregate_like_payload_is_wrapped_on_retry() {
 }
 
 #[test]
-fn large_aggregate_like_payload_is_plain() {
+fn large_aggregate_like_payload_is_sent_plain() {
     let limits = without_quota(Limits::default()).with_record_bytes(1_000);
     let size = |entry: &Entry| entry.data().len() + 1;
     let mut sizes = Vec::new();

@@ -97,7 +97,7 @@ fn failed_record_causes_backpressure() {
 }
 
 #[test]
-fn dead_letter_handler_may_return_record() {
+fn dead_letter_handler_can_return_record() {
     struct EvenOnly(std::sync::mpsc::Sender<String>);
     impl DeadLetterHandler for EvenOnly {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
@@ -295,7 +295,7 @@ fn kept_failures_do_not_shrink_requests() {
 }
 
 #[test]
-fn take_failed_returns_acceptance_order() {
+fn take_failed_returns_records_in_order() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1000);
     let (first, _) = harness.send();

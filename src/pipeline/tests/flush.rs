@@ -1,4 +1,4 @@
-//! Flush reasons of requests, and the bounds of the buffer.
+//! Flush reasons of requests, and buffer limits.
 
 use super::*;
 use crate::ErrorKind;
@@ -73,7 +73,7 @@ fn fixed_linger_waits_when_idle() {
 }
 
 #[test]
-fn close_and_backpressure_flush_at_once() {
+fn close_and_backpressure_flush_immediately() {
     let mut harness = Harness::new(Settings { buffer_records: Some(3), ..settings() });
     harness.accept(0..3);
     assert!(!harness.pipeline.has_capacity());

@@ -75,7 +75,7 @@ fn fatal_error_is_reported_once() {
         "the error is reported once for four requests"
     );
     assert_eq!(harness.undelivered(), numbers(0..2000));
-    // The next probe is refused and reported again, and the one after it is accepted.
+    // The next probe is rejected, so the error is reported again. The probe after that is accepted.
     harness.sleep();
     let (id, _) = harness.send();
     harness.fail(id, "AccessDeniedException");
@@ -98,8 +98,8 @@ fn concurrent_success_keeps_fatal_error() {
     assert!(harness.pipeline.health_mut().take_fatal().is_some());
 }
 
-/// Sends one record while the service refuses the credentials. Returns the time until the error was fatal and the
-/// number of requests.
+/// Sends one record to a service that rejects the credentials. Returns the time until the error became fatal, and the
+/// number of requests up to then.
 fn refused_until_fatal(mut harness: Harness, code: &str) -> (Duration, u32) {
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -120,7 +120,7 @@ fn refused_until_fatal(mut harness: Harness, code: &str) -> (Duration, u32) {
 }
 
 #[test]
-fn refused_credentials_retry_for_five_minutes() {
+fn rejected_credentials_retry_for_five_minutes() {
     for seed in 0..20 {
         let harness = Harness::with(settings(), false, Arc::new(DefaultClassify), seed);
         let (after, requests) = refused_until_fatal(harness, "ExpiredTokenException");
@@ -131,7 +131,7 @@ fn refused_credentials_retry_for_five_minutes() {
 }
 
 #[test]
-fn credentials_timeout_of_zero_is_fatal_at_once() {
+fn zero_credentials_timeout_is_fatal_immediately() {
     let settings = Settings { credentials_timeout: Duration::ZERO, ..settings() };
     assert_eq!(
         refused_until_fatal(Harness::new(settings), "InvalidClientTokenId"),
@@ -140,7 +140,7 @@ fn credentials_timeout_of_zero_is_fatal_at_once() {
 }
 
 #[test]
-fn refused_credentials_stay_fatal_until_accepted() {
+fn credentials_error_stays_fatal_until_success() {
     let mut harness = Harness::new(Settings { credentials_timeout: Duration::ZERO, ..settings() });
     harness.accept(0..1);
     harness.pipeline.flush();
@@ -182,7 +182,7 @@ fn accepted_credentials_restart_timeout() {
 }
 
 #[test]
-fn unanswered_requests_keep_credentials_timeout() {
+fn http_5xx_does_not_extend_credentials_timeout() {
     let timeout = Duration::from_secs(60);
     let mut harness = Harness::new(Settings { credentials_timeout: timeout, ..settings() });
     harness.accept(0..1);

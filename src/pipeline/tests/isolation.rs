@@ -1,10 +1,10 @@
-//! Isolation of a poison record, whose requests fail repeatedly.
+//! Isolation of a poison record. Each request that contains the poison record fails.
 
 use super::*;
 use crate::service::PutRecordsErrorKind;
 
-/// Answers each request by `answer`, until all records are settled or none has been settled for `quiet`. Returns the
-/// sizes of the requests.
+/// Responds to each request with `answer`, until all records are settled or no record has been delivered for `quiet`.
+/// Returns the number of entries in each request.
 fn run(
     harness: &mut Harness,
     quiet: Duration,
@@ -119,9 +119,9 @@ fn poison_record_is_isolated_and_never_failed() {
             harness.accept(0..2_000);
             harness.pipeline.close();
             let deliver = poisoned_requests(poison, error);
-            // Several numbers contain the text.
+            // The text `poison` occurs in several numbers, so there are several poison records.
             let others = (0..2_000).filter(|n| !n.to_string().contains(poison)).count() as u64;
-            // Each poison record takes a probe.
+            // Each poison record requires a probe, so deliveries can be far apart.
             run(&mut harness, Duration::from_secs(600), deliver);
             assert_eq!(harness.pipeline.ledger().totals().delivered, others, "{poison}");
             assert_eq!(harness.pipeline.ledger().totals().failed, 0);
@@ -141,7 +141,7 @@ fn isolated_record_does_not_delay_others() {
         run(&mut harness, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
     }
     assert_eq!(harness.pipeline.backlog.isolated_records(), 1);
-    // While the isolated record is in flight, the others use the remaining slots.
+    // While the isolated record is in flight, other records use the remaining three slots.
     while harness.send_reason() != Some((FlushReason::Isolated, 1)) {
         harness.sleep();
     }
@@ -151,7 +151,7 @@ fn isolated_record_does_not_delay_others() {
 }
 
 #[test]
-fn isolated_record_is_retried_beside_others() {
+fn isolated_record_is_retried_without_blocking() {
     let mut harness = Harness::new(Settings { max_in_flight: 1, ..settings() });
     keyed(&mut harness, "p", "poison");
     let end = harness.now + Duration::from_secs(60);
@@ -290,7 +290,7 @@ fn bisected_aggregate_is_halved_within_limits() {
     assert_eq!(harness.pipeline.ledger().totals().delivered, 7);
 }
 
-/// A record in the aggregator that waits for the isolated record of its key must not be preferred as the probe.
+/// The isolated record is the probe, and not the later record of the same key that waits for it in the aggregator.
 #[test]
 fn isolated_record_precedes_open_aggregate() {
     let linger = Linger::Adaptive(Duration::ZERO);
@@ -365,7 +365,7 @@ fn blocked_requests_are_fatal_after_timeout() {
 }
 
 #[test]
-fn blocked_record_is_retried_beside_others() {
+fn blocked_record_does_not_stop_others() {
     let mut harness = Harness::new(settings());
     harness.accept(0..10);
     keyed(&mut harness, "p", "poison");
@@ -404,7 +404,7 @@ fn buffered_record_takes_128_bytes() {
 }
 
 #[test]
-fn response_to_isolated_record_ends_refusal() {
+fn isolated_record_response_clears_fatal_error() {
     let mut harness = Harness::new(settings());
     harness.accept(0..10);
     keyed(&mut harness, "p", "poison");
@@ -437,7 +437,7 @@ fn isolated_record_is_reported_once_a_minute() {
         keyed(&mut harness, "p", "poison");
         let mut reports = Vec::new();
         for minute in 0..10 {
-            // The first successes of other records end the outage that was reported so far.
+            // Other records succeed in the first minutes, which ends the outage that is reported until then.
             if minute < 3 {
                 harness.accept(0..1);
             }
@@ -491,7 +491,8 @@ fn in_flight_window_recovers_after_timeout() {
                 None => drop(harness.sleep()),
             }
         };
-        // Longer than a quarter of the timeout. With one request in flight, this does not indicate a slow link.
+        // This round trip is longer than a quarter of the timeout. With one request in flight, that does not indicate
+        // a slow link.
         harness.now += Duration::from_millis(300);
         harness.deliver(id, &request);
     }

@@ -1,4 +1,4 @@
-//! Lanes of shards: learned shards, rates, and backoff per shard.
+//! Shard lanes: learned shards, and the rate limit and backoff of each shard.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::record::HashKey;
 use crate::service::Entry;
 
-/// Keys that hash to the lower and to the upper half of the ring.
+/// Partition keys that hash to the lower and to the upper half of the hash ring.
 const LOWER: &str = "a";
 const UPPER: &str = "b";
 
@@ -35,7 +35,8 @@ impl Harness {
         harness
     }
 
-    /// Sends a request and answers it: each shard delivers or throttles its entries. Returns the entries per shard.
+    /// Sends a request and settles it. Each shard either delivers or throttles its entries. Returns the number of
+    /// entries per shard.
     fn answer(
         &mut self,
         shard: impl Fn(&Entry) -> &'static str,
@@ -64,7 +65,8 @@ impl Harness {
         }
     }
 
-    /// Sends requests for `seconds`, each answered after a round trip. Returns the number of entries and of requests.
+    /// Sends requests for `seconds`. Each response arrives after a round trip. Returns the number of entries and of
+    /// requests.
     fn run(&mut self, seconds: u64, shard: impl Fn(&Entry) -> &'static str) -> (usize, usize) {
         let end = self.now + Duration::from_secs(seconds);
         let mut in_flight: Vec<(Instant, RequestId, PutRecordsRequest)> = Vec::new();
@@ -161,7 +163,7 @@ fn request_skips_paused_lanes() {
         shards.map(|(n, (start, end))| shard(&format!("s{n}"), start, end)).collect();
     assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&shards), harness.now);
-    // Each shard accepts one record now and one in a second.
+    // Each shard accepts one record immediately and another one after a second.
     for n in (0..SHARDS).chain(0..SHARDS) {
         let record = Record::from("data").with_explicit_hash_key(width * n);
         harness.pipeline.accept(record, harness.now).unwrap();
@@ -219,7 +221,7 @@ fn split_shard_children_have_own_quotas() {
 #[test]
 fn contradicting_responses_stop_learning() {
     let mut harness = Harness::new(with_quota());
-    // A stream that distributes the records in turn.
+    // The stream distributes the records to its shards in turn, regardless of the partition keys.
     let turn = std::cell::Cell::new(0);
     let by_turns = |_: &Entry| {
         turn.set(turn.get() + 1);
@@ -335,7 +337,7 @@ fn contradiction_requests_another_listing() {
 }
 
 #[test]
-fn large_stream_is_relisted_after_reshard() {
+fn large_stream_is_listed_again_after_reshard() {
     let mut harness = Harness::listing(with_quota());
     harness.pipeline.topology.learned_mut().max_shards = 1;
     harness.accept_key(LOWER);
@@ -439,7 +441,7 @@ fn reshards_leave_no_lanes() {
         let (id, _) = harness.send();
         let results = (0..2).map(|n| Ok(Placement::new(format!("s{}", generation * 2 + n), "1")));
         harness.settle(id, results.collect());
-        // A confirmation between two contradictions, since too many in a row stop the learning.
+        // Confirms the shard between two contradictions, since many consecutive contradictions stop the learning.
         harness.accept_key(LOWER);
         harness.pipeline.flush();
         let (id, _) = harness.send();

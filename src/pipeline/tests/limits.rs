@@ -1,4 +1,4 @@
-//! Sizes of aggregates and requests.
+//! Size limits of aggregates and requests.
 
 use super::aggregation::{aggregating, members};
 use super::*;
@@ -28,7 +28,8 @@ fn aggregate_is_filled_to_target() {
 
 #[test]
 fn aggregate_uses_last_byte_of_target() {
-    // 20 bytes of framing, 3 for the key in its table and 1 outside, and 6 per member.
+    // An aggregate takes 20 bytes of framing, 3 for the key in the key table, 1 for the key of the entry, and 6 per
+    // member.
     for (target, entries) in [(55, 1), (54, 2)] {
         let mut settings = aggregating(Aggregation::PerKey);
         settings.aggregate_bytes = target;
@@ -61,7 +62,7 @@ fn described_limit_bounds_earlier_records() {
     settings.limits = Limits::default().with_request_bytes(10 << 20).with_record_bytes(10 << 20);
     let mut harness = Harness::new(settings);
     harness.pipeline.topology_mut().require(Prerequisites { description: true, shards: false });
-    // More than one aggregate, so that the first is already closed.
+    // The records fill more than one aggregate, so the first aggregate is already closed.
     for _ in 0..50 {
         harness.push(("k", vec![b'x'; 100_000]));
     }

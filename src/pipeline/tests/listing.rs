@@ -1,4 +1,4 @@
-//! Repeated listings of shards, and aggregation until they complete.
+//! Repeated shard listings, and aggregation until a listing completes.
 
 use super::aggregation::payloads;
 use super::verify::{HALF, halves, keys_of, map, per_shard, placed, shard};
@@ -6,7 +6,7 @@ use super::*;
 use crate::service::Entry;
 use crate::shard::hash_of;
 
-/// Creates two aggregates of two records, each in a separate request.
+/// Creates a pipeline with two aggregates of two records. Each aggregate is sent in a separate request.
 fn in_pairs(keys: [&'static str; 4]) -> Harness {
     let mut settings = per_shard();
     settings.aggregate_records = 2;
@@ -86,7 +86,7 @@ fn new_list_regroups_rejected_aggregates() {
 
 #[test]
 fn partial_aggregate_is_verified() {
-    // The half of a rejected aggregate, and an aggregate with an expired member.
+    // The partial aggregate is half of a rejected aggregate, or an aggregate with an expired member.
     for expired in [false, true] {
         let mut settings = per_shard();
         settings.deadline = Some(Duration::from_secs(10));
@@ -151,7 +151,7 @@ fn listing_started_early_does_not_verify() {
     harness.settle(first, vec![placed("new-upper")]);
     harness.until_listing();
     let early = [halves()[0].clone(), shard("new-upper", HALF, u128::MAX)];
-    // Both shards are merged during the listing, and the second aggregate was written to the result.
+    // Both shards are merged during the listing, and the second aggregate was written to the merged shard.
     harness.settle(second, vec![placed("merged")]);
     assert!(!harness.pipeline.topology().listing_is_due(harness.now), "one listing at a time");
     harness.pipeline.apply_list(map(&early), harness.now);
@@ -184,7 +184,7 @@ fn second_reshard_requests_another_listing() {
 }
 
 #[test]
-fn predicted_shard_counts_after_contradiction() {
+fn delivery_in_predicted_shard_stays_valid() {
     let mut harness = in_pairs(["a", "h", "c", "a"]);
     let (first, _) = harness.close_and_send();
     let (second, _) = harness.send();
@@ -202,7 +202,7 @@ fn unpredicted_known_shard_requests_listing() {
 }
 
 #[test]
-fn failed_relisting_stops_prediction() {
+fn failed_second_listing_stops_prediction() {
     let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("new")]);
@@ -244,7 +244,7 @@ fn wrong_list_backs_off_listing() {
 }
 
 #[test]
-fn list_wrong_about_one_shard_backs_off() {
+fn partly_wrong_list_backs_off_listing() {
     let mut harness = Harness::with_shards(&halves(), &[]);
     harness.pipeline.close();
     let begun = harness.now;
@@ -351,8 +351,8 @@ fn missing_stream_splits_queued_aggregates() {
 }
 
 #[test]
-fn unverified_aggregate_is_listed_soon() {
-    // The listing succeeds after failures that have raised its backoff to a minute.
+fn unverified_aggregate_speeds_up_listing() {
+    // The listing succeeds after failures that have raised the listing backoff to a minute.
     let mut harness = Harness::new(per_shard());
     for _ in 0..15 {
         harness.until_listing();
@@ -366,7 +366,7 @@ fn unverified_aggregate_is_listed_soon() {
     let begun = harness.now;
     harness.until_listing();
     assert!(harness.now - begun <= Duration::from_millis(100), "{:?}", harness.now - begun);
-    // After a failed listing, aggregates in unknown shards are requeued at once.
+    // After a failed listing, aggregates in unknown shards are requeued immediately.
     harness.admit_keys(&["b", "d"]);
     let (id, _) = harness.send();
     harness.pipeline.apply_list(None, harness.now);
@@ -417,7 +417,7 @@ fn listing_unavailable_aggregates_per_key() {
     harness.pipeline.listing_unavailable(harness.now);
     let (id, request) = harness.close_and_send();
     assert_eq!(payloads(&request), [vec!["a"], vec!["b"]]);
-    // The shards are neither verified against the former list nor listed again.
+    // The pipeline neither verifies the shards against the former list nor lists them again.
     harness.settle(id, vec![placed("s0"), placed("s9")]);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
     assert!(!harness.pipeline.topology.wants_listing());

@@ -1,6 +1,6 @@
 //! Model test of the pipeline, with random sequences of records, responses, and times.
 //!
-//! A failing case is shrunk, printed, and written to `proptest-regressions/`, from which each run replays it first.
+//! A failing case is shrunk, printed, and written to `proptest-regressions/`. Later runs replay these cases first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ struct Model {
     listing: Option<Vec<Shard>>,
     /// Result of the latest successful listing.
     listed: Option<ShardMap>,
-    /// Sizes of the records by number, as in the next two fields.
+    /// Record sizes by record number. The next two fields have the same format.
     accepted: BTreeMap<usize, usize>,
     delivered: BTreeMap<usize, usize>,
     /// Failed and withdrawn records.
@@ -82,7 +82,7 @@ impl Model {
                 }
             }
             Step::Flush => self.harness.pipeline.flush(),
-            // An early close would leave little to test.
+            // If the pipeline closed earlier, there would be little to test.
             Step::Close if self.accepted.len() > 20 => self.harness.pipeline.close(),
             Step::Close => {}
             Step::ReadFatal => drop(self.harness.pipeline.health_mut().take_fatal()),
@@ -110,13 +110,13 @@ impl Model {
         }
     }
 
-    /// Adds the records in flight to those that may have been written.
+    /// Adds the records in flight to the records that may have been written.
     fn mark_in_flight(&mut self) {
         let members = self.harness.pipeline.in_flight.entries().flat_map(QueuedEntry::members);
         self.unknown.extend(members.map(|one| number(one.record().data())));
     }
 
-    /// Describes a record limit that is not lower than before, so that accepted records remain valid.
+    /// Applies a description with the same or a higher record limit, so that accepted records remain valid.
     fn describe(&mut self, more: usize) {
         let limit = self.settings.limits.record_bytes() + more;
         let limits = self.settings.limits.with_record_bytes(limit);
@@ -147,7 +147,7 @@ impl Model {
         records.into_iter().map(|record| (number(record.data()), record.size())).collect()
     }
 
-    /// Adds the records that are no longer buffered to the delivered ones. A consumer must be able to read them.
+    /// Adds the records that are no longer buffered to the delivered records. Checks that a consumer can read them.
     fn mark_delivered(&mut self, before: &BTreeMap<usize, usize>) {
         let after = self.buffered();
         for (number, size) in before.iter().filter(|(number, _)| !after.contains_key(number)) {
@@ -207,7 +207,7 @@ impl Model {
         let wants_to_send = self.harness.pipeline.wants_to_send(self.harness.now);
         let next = self.harness.pipeline.next_request(self.harness.now);
         let Some((id, request, reason)) = next else {
-            // The pipeline may have resumed a lane without sending a request.
+            // The pipeline might have resumed a lane without sending a request.
             let pipeline = &self.harness.pipeline;
             let still_wants_to_send = pipeline.wants_to_send(self.harness.now);
             assert!(!still_wants_to_send || pipeline.backlog.oldest_closed().is_none());
@@ -230,7 +230,7 @@ impl Model {
 
     fn answer(&mut self, id: RequestId, request: &PutRecordsRequest, answer: &Answer, seed: u64) {
         let before = self.buffered();
-        // Withdrawn records are not written late, which would break their order.
+        // Does not write withdrawn records late, since that would break their order.
         if !self.harness.pipeline.in_flight.contains(id) {
             return;
         }
@@ -300,7 +300,7 @@ impl Model {
                     firsts.push(*number);
                 }
             }
-            // The last copy of a withdrawn record may be out of order.
+            // The last copy of a withdrawn record can be out of order.
             let settled = read.iter().filter(|number| !self.returned.contains_key(number));
             for number in settled.rev() {
                 if !lasts.contains(number) {
@@ -404,13 +404,14 @@ impl Model {
         self.check_progress();
     }
 
-    /// Checks that queued records are due, or that a response, a timer, or a taken error will wake the pipeline.
+    /// Checks that queued records can be sent, or that a response, a timer, or the removal of an error will wake the
+    /// pipeline.
     fn check_progress(&mut self) {
         let now = self.harness.now;
         let pipeline = &mut self.harness.pipeline;
         let error = pipeline.health.is_stopped();
         let wakes = pipeline.wants_to_send(now) || pipeline.wakeup(now).is_some();
-        // With ordering, records may wait for the listing that verifies earlier ones.
+        // With ordering, records can wait for the listing that verifies earlier records.
         let is_held =
             pipeline.backlog.is_repartition_due() || pipeline.backlog.oldest_sendable().is_none();
         let listing_comes = is_held && !pipeline.topology.unverified().is_empty();

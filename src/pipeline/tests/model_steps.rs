@@ -129,7 +129,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 }
 
 prop_compose! {
-    /// The settings, `true` if shards can be listed, and the seed.
+    /// Generates the settings, `true` if shards can be listed, and the random seed.
     pub(super) fn any_settings()(
         request_entries in 1..=12_usize,
         request_bytes in 0..=300_usize,
@@ -143,7 +143,7 @@ prop_compose! {
         aggregate_bytes in 20..=250_usize,
         aggregate_records in 1..=12_usize,
         (kpl_key, ordered, lists_shards) in any::<(bool, bool, bool)>(),
-        // Records and bytes per second and shard.
+        // Records and bytes per second for each shard.
         quota in prop::option::of((5..=200_usize, 100..=5_000_u64)),
         max_in_flight in 1..=5_usize,
         fill in any::<bool>(),

@@ -15,9 +15,9 @@ pub(super) struct Stream {
     pub(super) shards: Vec<Shard>,
     created: usize,
     /// Numbers of the records that a consumer reads. The KCL discards an aggregate if the hash of a member is outside
-    /// of its shard.
+    /// of the shard's range.
     pub(super) readable: BTreeSet<usize>,
-    /// Numbers of the records by partition key and explicit hash key, in the order of the consumer.
+    /// Record numbers by partition key and explicit hash key, in the order in which a consumer reads them.
     pub(super) read: BTreeMap<OrderingKey, Vec<usize>>,
 }
 
@@ -100,7 +100,7 @@ fn hash(explicit: Option<HashKey>, key: Option<&Key>) -> HashKey {
     explicit.or_else(|| key.map(|key| hash_of(key))).unwrap_or(HashKey::new(0))
 }
 
-/// Returns the hash by which the service places an entry.
+/// Returns the hash by which the service chooses the shard of an entry.
 pub(super) fn hash_of_entry(entry: &Entry) -> HashKey {
     hash(entry.explicit_hash_key(), entry.partition_key())
 }

@@ -1,4 +1,4 @@
-//! Order of records with the same key, across failures, retries, and reshards.
+//! Ordering of records with the same key, across failures, retries, and reshards.
 
 use super::aggregation::{aggregating, payloads};
 use super::verify::{HALF, halves, map, per_shard, placed, shard};
@@ -20,7 +20,7 @@ impl Harness {
         harness
     }
 
-    /// Returns `true` if all records are settled and the state of their keys is dropped.
+    /// Returns `true` if all records are settled and the pipeline has dropped the state of their keys.
     fn is_drained(&self) -> bool {
         self.pipeline.is_settled() && self.pipeline.backlog.has_no_state()
     }
@@ -257,7 +257,7 @@ fn rejected_halves_precede_later_records() {
 }
 
 #[test]
-fn disbelieved_list_requeues_unverified() {
+fn invalid_list_requeues_unverified_aggregates() {
     let mut settings = ordered(per_shard());
     settings.limits = settings.limits.with_request_entries(1);
     let mut harness = Harness::new(settings);
@@ -283,7 +283,7 @@ fn disbelieved_list_requeues_unverified() {
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 4));
     harness.settle(lower, vec![placed("last")]);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 2));
-    // An unchanged list is disbelieved, so the upper aggregate cannot be verified.
+    // A list that has not changed is invalid, since it was wrong twice. The upper aggregate cannot be verified.
     harness.until_listing();
     harness.pipeline.apply_list(map(&shards), harness.now);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
@@ -350,7 +350,7 @@ fn wrong_list_falls_back_to_aggregates_per_key() {
     assert!(harness.is_drained());
 }
 
-/// Records whose aggregates were misplaced twice must stay in the aggregate of the later records of their key.
+/// Records whose aggregates were misplaced twice are sent in the same aggregate as later records of their key.
 #[test]
 fn twice_misplaced_records_keep_key_order() {
     let mut harness = Harness::new(ordered(per_shard()));
@@ -371,7 +371,7 @@ fn twice_misplaced_records_keep_key_order() {
 }
 
 #[test]
-fn disbelieved_list_accepts_unlisted_shard() {
+fn invalid_list_accepts_unlisted_shard() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&halves()), harness.now);

@@ -1,8 +1,8 @@
-//! Rates after outages, idle time, and shed requests, and beside busy shards.
+//! Send rates after outages, idle time, and shed requests, and with busy shards.
 
 use super::*;
 
-/// Settings with the default quota and short backoffs.
+/// Returns settings with the default quota and short backoffs.
 fn with_quota() -> Settings {
     let ms = Duration::from_millis(1);
     Settings { backoff: BackoffSettings { base: ms, ceiling: ms }, ..Settings::default() }
@@ -71,7 +71,7 @@ fn deficit_is_refilled_at_growing_rate() {
     let begin = harness.now;
     await_request(&mut harness);
     let waited = harness.now - begin;
-    // At a rate of 0.005 + 0.015 t of 1 MiB/s, 1 MB is refilled after 11 s.
+    // The rate after t seconds is (0.005 + 0.015 t) MiB/s, so the deficit of 1 MB is refilled after 11 s.
     assert!(waited < Duration::from_secs(15), "{waited:?}");
 }
 
@@ -82,7 +82,7 @@ fn idle_hour_does_not_raise_rate() {
     let early = delivered_in(&mut harness, Duration::from_secs(1));
     let mut harness = at_min_share();
     harness.now += Duration::from_secs(3600);
-    // Like the driver of a producer, which accepts records before it sends requests.
+    // Accepts records before it sends requests, like the driver of a producer.
     push(&mut harness, 1_000, 10);
     let late = delivered_in(&mut harness, Duration::from_secs(1));
     assert!(late < 3 * early + 20, "{early} entries before the hour, {late} after it");
@@ -106,7 +106,7 @@ fn outage_does_not_raise_rate() {
         harness.settle(id, (0..n).map(|_| delivered()).collect());
     }
     let late = delivered_in(&mut harness, Duration::from_secs(1));
-    // The requests are small at first, and each answer raises the rate.
+    // The first requests are small, and each response raises the rate.
     assert!(late < 4 * early + 20, "{early} entries before the outage, {late} after it");
 }
 
@@ -234,11 +234,11 @@ fn outage_reported_per_entry_backs_off() {
 }
 
 #[test]
-fn hourly_reshards_are_listed_at_once() {
+fn hourly_reshards_are_listed_immediately() {
     let mut harness = Harness::listing(settings());
     let mut longest = Duration::ZERO;
     for n in 0..30_u64 {
-        // A shard replaces another one every hour.
+        // Every hour, a new shard replaces the previous one.
         harness.now += Duration::from_secs(3600);
         push(&mut harness, 1, 10);
         let (id, _) = await_request(&mut harness);
@@ -260,7 +260,8 @@ fn hourly_reshards_are_listed_at_once() {
     assert!(longest <= Duration::from_millis(100), "{longest:?}");
 }
 
-/// Returns the requests answered in 10 s by a service that accepts two requests at a time and sheds the others.
+/// Returns the number of requests that succeed in 10 s. The service accepts two concurrent requests and sheds all
+/// others.
 fn requests_through_load_shed(max_in_flight: usize) -> usize {
     let mut harness =
         Harness::new(Settings { max_in_flight, buffer_records: Some(100_000), ..settings() });
@@ -294,7 +295,8 @@ fn load_shed_keeps_service_busy() {
     assert!(eight * 10 > two * 9, "{two} requests with two slots, {eight} with eight");
 }
 
-/// Returns the records per second with a full buffer and 8 shards, one of which accepts only 50 per second if `busy`.
+/// Returns the number of records per second with a full buffer and 8 shards. If `busy` is `true`, one of the shards
+/// accepts only 50 records per second.
 fn rate_with_busy_shard(busy: bool) -> u64 {
     let mut harness = Harness::new(Settings::default());
     let mut in_flight: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
@@ -364,7 +366,7 @@ fn aggregate_is_sent_after_idle_hour() {
 }
 
 #[test]
-fn closed_aggregate_never_empties_request() {
+fn closed_aggregate_does_not_cause_empty_request() {
     let fixed = Linger::Fixed(Duration::from_millis(100));
     let mut harness =
         Harness::new(Settings { aggregation: Aggregation::PerKey, linger: fixed, ..with_quota() });
@@ -373,7 +375,7 @@ fn closed_aggregate_never_empties_request() {
         let (id, request) = await_request(&mut harness);
         harness.deliver(id, &request);
     }
-    // About 30 kB of tokens are left, enough for the closed aggregate but too few for the older one.
+    // About 30,000 byte tokens are left. They suffice for the closed aggregate, but not for the older aggregate.
     push(&mut harness, 4, 10_000);
     harness.pipeline.backlog.packing_mut().max_records = 1;
     harness.pipeline.accept(Record::from(("z", "y")), harness.now).unwrap();
@@ -408,7 +410,7 @@ fn ordered_lane_raises_its_rate() {
             }
             harness.deliver(id, &request);
         }
-        // 8 KB/s for three minutes, with an initial rate of 5 KB/s.
+        // Accepts 8 KB/s for three minutes. The initial rate limit is 5 KB/s.
         let mut latest = Duration::ZERO;
         for _ in 0..8 * 180 {
             push(&mut harness, 1, 1_000);
@@ -448,7 +450,7 @@ fn rejected_record_delays_others_briefly() {
     assert!(harness.now - begun < Duration::from_secs(2), "{:?}", harness.now - begun);
 }
 
-/// Creates an empty pipeline with one known shard, which has no byte tokens.
+/// Creates an empty pipeline with one known shard that has no byte tokens.
 fn in_deficit(settings: Settings) -> Harness {
     let mut harness = Harness::new(settings);
     for bytes in [10, 900_000] {
@@ -459,7 +461,7 @@ fn in_deficit(settings: Settings) -> Harness {
     harness
 }
 
-/// Sends requests as the sink does, until there is nothing to send. Returns their number.
+/// Sends requests as the sink does, until there is nothing to send. Returns the number of requests.
 fn send_all(harness: &mut Harness) -> usize {
     let mut sent = 0;
     while harness.pipeline.wants_to_send(harness.now) {
@@ -503,7 +505,7 @@ fn expired_record_resumes_lane() {
 }
 
 #[test]
-fn wants_to_send_after_pause() {
+fn wants_to_send_is_true_after_pause() {
     let mut harness = in_deficit(with_quota());
     harness.now += Duration::from_secs(10);
     push(&mut harness, 1, 100_000);

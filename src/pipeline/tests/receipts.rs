@@ -1,4 +1,4 @@
-//! Outcomes of receipts.
+//! Receipt outcomes, attempt histories, and the oldest unsettled record.
 
 use futures::FutureExt;
 
@@ -110,7 +110,7 @@ fn withdrawn_record_completes_receipt() {
 }
 
 #[test]
-fn history_contains_refusals_and_bisections() {
+fn history_contains_fatal_errors_and_bisections() {
     let mut harness = Harness::new(settings());
     let receipt = harness.accept_tracked("tracked");
     harness.pipeline.close();

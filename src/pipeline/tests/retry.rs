@@ -88,7 +88,7 @@ fn full_buffer_requeues_repeatedly_in_order() {
         let requests =
             std::iter::from_fn(|| harness.pipeline.next_request(harness.now)).map(|(id, ..)| id);
         let in_flight: Vec<_> = requests.collect();
-        // Each request is requeued behind the earlier ones, which is the worst case.
+        // Each request is requeued behind the earlier requests, which is the worst case for the time to requeue.
         for id in in_flight {
             harness.settle(id, (0..500).map(|_| failed(THROTTLE)).collect());
         }

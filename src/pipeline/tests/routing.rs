@@ -1,4 +1,4 @@
-//! Responses that contradict the partition keys, as on a stream that was switched to AUTO.
+//! Responses with shards that do not match the partition keys, as on a stream that was switched to AUTO.
 
 use super::aggregation::payloads;
 use super::verify::{HALF, halves, map, per_shard, placed, shard};
@@ -33,8 +33,8 @@ impl Harness {
         self
     }
 
-    /// Creates a described pipeline with listed shards that has sent an aggregate of "a", which belongs to the lower
-    /// shard, and one of "b", which belongs to the upper shard.
+    /// Creates a pipeline with a described stream and listed shards. It has sent an aggregate of "a", which belongs to
+    /// the lower shard, and an aggregate of "b", which belongs to the upper shard.
     fn sent(settings: Settings) -> (Self, RequestId) {
         let mut harness = Self::described(settings);
         assert!(harness.begin_listing());
@@ -56,7 +56,7 @@ impl Harness {
 }
 
 #[test]
-fn contradiction_delays_until_described() {
+fn contradiction_waits_for_description() {
     for settings in [per_key(), per_shard()] {
         let (mut harness, id) = Harness::sent(settings);
         assert!(!harness.description_is_due());
@@ -93,7 +93,7 @@ fn auto_requeues_unverified_aggregates() {
         harness.refuse_auto();
         assert!(!harness.pipeline.topology().is_ready());
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 4));
-        // A later response counts only if the list confirms the shard.
+        // After the switch, a delivery counts only if the list confirms the shard.
         harness.settle(second, vec![placed("new"), placed("upper")]);
         assert_eq!(harness.pipeline.ledger().totals().delivered, 4);
         assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
@@ -120,7 +120,7 @@ fn sink_resumes_once_described_by_key() {
 }
 
 #[test]
-fn denied_description_defers_to_list() {
+fn denied_description_requeues_aggregate() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("upper"), placed("upper")]);
     harness.pipeline.fail_description(false, harness.now);
@@ -128,7 +128,7 @@ fn denied_description_defers_to_list() {
 }
 
 #[test]
-fn failed_descriptions_release_aggregates() {
+fn failed_descriptions_requeue_aggregates() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("upper"), placed("upper")]);
     for call in 1..=5 {
@@ -142,7 +142,7 @@ fn failed_descriptions_release_aggregates() {
 }
 
 #[test]
-fn per_key_aggregate_waits_for_unlisted_shard() {
+fn per_key_aggregate_waits_for_listing_of_shard() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.settle(id, vec![placed("lower"), placed("new-upper")]);
     assert!(!harness.description_is_due(), "a reshard explains the new shard");
@@ -191,7 +191,7 @@ fn provisioned_stream_waits_for_one_listing() {
 }
 
 #[test]
-fn outage_holds_aggregates_until_listed() {
+fn outage_keeps_aggregates_until_listed() {
     let (mut harness, id) = Harness::sent(per_key());
     harness.admit_key("a");
     let (other, _) = harness.send();
@@ -239,10 +239,10 @@ fn unverified_aggregate_expires_at_deadline() {
     }
 }
 
-/// If a listing fails, an aggregate in an unlisted shard is requeued if the list contradicts the shard of an earlier or
-/// a later aggregate.
+/// If a response contradicts the list, aggregates in unlisted shards are requeued when the next listing fails. This
+/// applies to aggregates that were sent before and after the contradiction.
 #[test]
-fn contradiction_taints_unlisted_shards() {
+fn contradiction_requeues_unlisted_aggregates() {
     for answers in [[["new", "lower"], ["lower", "upper"]], [["upper", "new"], ["lower", "upper"]]]
     {
         let (mut harness, first) = Harness::sent(per_key());
@@ -265,7 +265,7 @@ fn contradiction_taints_unlisted_shards() {
 }
 
 #[test]
-fn contradiction_taints_earlier_aggregates() {
+fn contradiction_requeues_earlier_aggregates() {
     let (mut harness, first) = Harness::sent(per_key());
     harness.admit_keys(&["a", "b", "a", "b"]);
     let (second, _) = harness.send();
@@ -278,7 +278,7 @@ fn contradiction_taints_earlier_aggregates() {
 
 /// An aggregate-like payload is always wrapped, so the fallback to plain records does not apply.
 #[test]
-fn unlisted_shard_counts_after_three_copies() {
+fn unlisted_shard_is_accepted_after_three_copies() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::described(Settings { ordering, ..per_key() });
         assert!(harness.begin_listing());
@@ -389,7 +389,7 @@ fn late_response_requests_no_description() {
     let mut harness = learning(StreamMode::OnDemand);
     harness.placed("a", "lower");
     harness.placed("b", "upper");
-    // Both shards are merged while requests are in flight, which are answered out of order.
+    // Both shards are merged while requests are in flight, and the responses arrive out of order.
     let [first, second, third] = harness.each(["h", "c", "d"]);
     harness.settle(second, vec![placed("merged")]);
     harness.settle(third, vec![placed("merged")]);

@@ -1,4 +1,4 @@
-//! Aggregates of several keys that are predicted for one shard, and their verification.
+//! Aggregates of several keys that are predicted to belong to one shard, and verification of the predictions.
 
 use super::aggregation::{members, payloads};
 use super::model_stream::{Stream, hash_of_entry};
@@ -40,7 +40,7 @@ pub(super) fn keys_of(entry: &crate::service::Entry) -> Vec<String> {
 }
 
 impl Harness {
-    /// Creates a pipeline with listed shards and a record for each key, which is its payload as well.
+    /// Creates a pipeline with listed shards and a record for each key. The payload of a record is its key.
     pub(super) fn with_shards(shards: &[Shard], keys: &[&'static str]) -> Self {
         let mut harness = Self::new(per_shard());
         assert!(harness.begin_listing());
@@ -111,7 +111,8 @@ fn records_of_one_shard_share_aggregate() {
     let low = Record::from(("b", "placed")).with_explicit_hash_key(0_u128);
     harness.pipeline.accept(low, harness.now).unwrap();
     let (id, request) = harness.close_and_send();
-    // AWS's Python library would apply the hash key to the members without one.
+    // The record with an explicit hash key has its own aggregate, since AWS's Python library would apply the hash key
+    // to members without one.
     assert_eq!(payloads(&request), [vec!["a", "h"], vec!["b", "d"], vec!["placed"]]);
     harness.settle(id, vec![placed("lower"), placed("upper"), placed("lower")]);
     assert!(harness.pipeline.is_settled());
@@ -144,7 +145,7 @@ fn gap_in_map_aggregates_per_key() {
 }
 
 #[test]
-fn merged_shard_needs_no_second_copy() {
+fn merge_does_not_resend_aggregate() {
     let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     let (id, _) = harness.close_and_send();
     harness.settle(id, vec![placed("merged")]);
@@ -170,7 +171,7 @@ fn unverified_aggregate_releases_response() {
 
 #[test]
 fn misplaced_aggregate_is_resent_whole() {
-    // For each misplaced member and each order of the members.
+    // Tests each misplaced member with each order of the members.
     let orders = [["a", "h", "c"], ["a", "c", "h"], ["c", "h", "a"], ["h", "a", "c"]];
     let cases = orders.iter().flat_map(|order| [(order, "left"), (order, "right")]);
     for (keys, found_in) in cases {
@@ -277,7 +278,7 @@ fn split_regroups_throttled_aggregate() {
     for is_split in [false, true] {
         let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
         let (id, request) = harness.close_and_send();
-        // The answer to another request reveals the reshard.
+        // The response to another request reveals the reshard.
         harness.pipeline.admit(Record::from(("b", "b")), harness.now);
         harness.pipeline.admit(Record::from(("d", "d")), harness.now);
         let (other, _) = harness.send();
@@ -341,7 +342,7 @@ fn model_stream_discards_misplaced_aggregate() {
 }
 
 #[test]
-fn disbelieved_list_checks_per_key_aggregates() {
+fn invalid_list_checks_per_key_aggregates() {
     let mut harness = Harness::with_shards(&halves(), &[]);
     harness.pipeline.topology.invalidate_list();
     for key in ["a", "a"] {
@@ -381,7 +382,7 @@ fn fallback_ends_when_list_changes() {
 }
 
 #[test]
-fn disbelieved_list_is_replaced_after_minute() {
+fn invalid_list_is_replaced_after_minute() {
     let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     harness.pipeline.close();
     while !harness.pipeline.is_settled() {
@@ -411,9 +412,9 @@ fn disbelieved_list_is_replaced_after_minute() {
     assert_eq!(payloads(&request), [["a", "h"]], "the new list is trusted");
 }
 
-/// After two reshards in a row, a list by which a record was misplaced twice is outdated rather than wrong.
+/// After two consecutive reshards, a list that has misplaced a record twice is outdated rather than wrong.
 #[test]
-fn outdated_list_is_not_disbelieved() {
+fn outdated_list_is_not_invalid() {
     let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     harness.pipeline.close();
     for _ in 0..2 {

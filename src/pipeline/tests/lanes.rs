@@ -12,7 +12,7 @@ use crate::service::Entry;
 const LOWER: &str = "a";
 const UPPER: &str = "b";
 
-/// Settings with the default quota.
+/// Returns settings with the default quota.
 fn with_quota() -> Settings {
     Settings { limits: Limits::default(), ..settings() }
 }
@@ -237,7 +237,7 @@ fn contradicting_responses_stop_learning() {
         harness.now += ROUND_TRIP;
     }
     assert_eq!(harness.pipeline.topology.known_shards(), 0, "the shards are not trusted");
-    // Learning is tried again later.
+    // The pipeline tries to learn the shards again later.
     harness.now += Duration::from_secs(60);
     for _ in 0..2 {
         harness.accept_key(LOWER);

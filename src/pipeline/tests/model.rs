@@ -31,7 +31,7 @@ struct Model {
     delivered: BTreeMap<usize, usize>,
     /// Failed and withdrawn records.
     returned: BTreeMap<usize, usize>,
-    /// Records that the stream may contain although they were not delivered.
+    /// Records that the stream can contain although they were not delivered.
     unknown: BTreeSet<usize>,
     in_flight: Vec<(RequestId, PutRecordsRequest)>,
     receipts: BTreeMap<usize, Receipt>,

@@ -14,8 +14,8 @@ pub(super) struct Stream {
     /// The open shards in the order of their ranges.
     pub(super) shards: Vec<Shard>,
     created: usize,
-    /// Numbers of the records that a consumer reads. The KCL discards an aggregate if the hash of a member is outside
-    /// of the shard's range.
+    /// Numbers of the records that a consumer reads. The KCL discards an aggregate if its shard does not contain the
+    /// hash of each member.
     pub(super) readable: BTreeSet<usize>,
     /// Record numbers by partition key and explicit hash key, in the order in which a consumer reads them.
     pub(super) read: BTreeMap<OrderingKey, Vec<usize>>,

@@ -92,18 +92,18 @@ fn unknown_outcome_resends_same_records() {
 
 #[test]
 fn failed_record_releases_its_key() {
-    // Rejected entry.
+    // The service rejects the entry.
     let mut harness = Harness::ordered(&[("a", "1"), ("a", "2")]);
     let (id, _) = harness.send();
     harness.settle(id, vec![failed("InvalidArgumentException")]);
     assert_eq!(texts(&harness.send().1), ["2"]);
-    // Invalid request.
+    // The service rejects the request.
     let mut harness = Harness::ordered(&[("a", "1"), ("a", "2")]);
     let (id, _) = harness.send();
     harness.fail(id, "ValidationException");
     harness.sleep();
     assert_eq!(texts(&harness.send().1), ["2"]);
-    // Exhausted attempts.
+    // The attempts of the record are exhausted.
     let settings = Settings { max_attempts: Some(1), ..ordered(settings()) };
     let mut harness = Harness::new(settings);
     harness.push_all([("a", "1"), ("a", "2")]);
@@ -131,7 +131,7 @@ fn blocked_record_expires_at_deadline() {
     assert_eq!(harness.pipeline.take_failed().len(), 1, "the blocked record has expired");
     harness.deliver(id, &request);
     assert!(harness.is_drained());
-    // An expired record releases the next one of its key.
+    // An expired record releases the next record of its key.
     let settings = Settings { deadline: Some(deadline), ..ordered(super::settings()) };
     let mut harness = Harness::new(settings);
     harness.push(("a", "1"));

@@ -30,7 +30,7 @@ fn throttle(harness: &mut Harness, id: RequestId, request: &PutRecordsRequest) {
     harness.settle(id, request.entries().iter().map(|_| failed(THROTTLE)).collect());
 }
 
-/// Creates an empty pipeline with one known shard, whose share is at its lower bound.
+/// Creates an empty pipeline with one known shard. The rate limit of the shard is at its lower bound.
 fn at_min_share() -> Harness {
     let mut harness = Harness::new(with_quota());
     push(&mut harness, 1, 10);
@@ -133,7 +133,8 @@ fn shed_request_uses_no_quota() {
     assert!(delivered > 4_500, "{delivered} of 5,000 records");
 }
 
-/// Returns the delivered records per second, for 5,000 records of 100 B per second with one key.
+/// Returns the number of records delivered per second. The pipeline is offered 5,000 records of 100 B per second, all
+/// with the same key.
 fn aggregated_rate(linger: Linger) -> u64 {
     let mut harness = Harness::new(Settings {
         linger,
@@ -352,7 +353,7 @@ fn aggregate_is_sent_after_idle_hour() {
             let (id, request) = await_request(&mut harness);
             harness.deliver(id, &request);
         }
-        // The deficit is refilled for 2 s.
+        // The refill of the deficit takes 2 s.
         for _ in 0..2_000 {
             harness.now += Duration::from_millis(1);
             assert!(!harness.pipeline.wants_to_send(harness.now));

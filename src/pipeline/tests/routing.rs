@@ -14,7 +14,7 @@ fn still_by_key() -> Option<StreamDescription> {
 }
 
 impl Harness {
-    /// Creates a pipeline with a described stream. It can list shards if it aggregates.
+    /// Creates a pipeline with a described stream. The pipeline can list shards if it aggregates.
     fn described(settings: Settings) -> Self {
         if settings.is_aggregating() {
             return Self::described_and_listing(settings);
@@ -356,7 +356,7 @@ fn learning(mode: StreamMode) -> Harness {
 }
 
 impl Harness {
-    /// Sends a request with one record for each key.
+    /// Sends one request per key. Each request contains one record.
     fn each<const N: usize>(&mut self, keys: [&'static str; N]) -> [RequestId; N] {
         keys.map(|key| {
             self.admit_key(key);

@@ -75,7 +75,7 @@ impl Harness {
         self.send()
     }
 
-    /// Sends the next request, once it is due.
+    /// Advances the clock until a request is due, and sends the request.
     pub(super) fn next(&mut self) -> (RequestId, PutRecordsRequest) {
         while !self.pipeline.wants_to_send(self.now) {
             self.sleep();
@@ -83,7 +83,7 @@ impl Harness {
         self.send()
     }
 
-    /// Begins a listing, once it is due.
+    /// Advances the clock until a listing is due, and begins the listing.
     pub(super) fn until_listing(&mut self) {
         while !self.begin_listing() {
             self.sleep();

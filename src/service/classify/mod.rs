@@ -21,7 +21,7 @@ use crate::timeout::TimeoutError;
 /// | class | errors | handling by the sink |
 /// |---|---|---|
 /// | `Throttled` | `ProvisionedThroughputExceededException`, `LimitExceededException`, `KMSThrottlingException`, other throttling codes, HTTP 429 | requeues and backs off |
-/// | `OutcomeUnknown` | timeouts, broken connections, HTTP 5xx, unreadable responses, responses with a wrong number of results, a stream that is not active yet (`ResourceInUseException`, in lookups), unknown errors | requeues and backs off; the records may have been written, so a retry can duplicate them |
+/// | `OutcomeUnknown` | timeouts, broken connections, HTTP 5xx, responses that cannot be parsed or have a wrong number of results, a stream that is not active yet (`ResourceInUseException`, in lookups), unknown errors | requeues and backs off; the records may have been written, so a retry can duplicate them |
 /// | `NotSent` | tower's `Overloaded` | requeues and backs off, without counting an attempt |
 /// | `Credentials` | expired or rejected credentials, providers that fail or time out, clock skew | requeues and backs off for up to [five minutes](crate::Settings::credentials_timeout), so that the credentials can be refreshed; then handles the error as `Fatal` |
 /// | `Blocked` | HTTP 4xx without an error code, sent by a proxy or firewall between the client and the service | handles the error as `OutcomeUnknown`; if no request has succeeded for the [credentials timeout](crate::Settings::credentials_timeout), handles it as `Fatal`, except for isolated records on a stream that has accepted others |
@@ -53,7 +53,7 @@ pub enum ErrorClass {
 /// |---|---|---|
 /// | `Throttled` | `ProvisionedThroughputExceededException`, other throttling codes | requeues and backs off; replaces a random partition key by a new one |
 /// | `Transient` | `InternalFailure`, unknown codes | requeues and backs off |
-/// | `OutcomeUnknown` | a result with neither code nor sequence number | requeues and backs off; the record may have been written, so a retry can duplicate it |
+/// | `OutcomeUnknown` | a result with neither an error code nor a sequence number | requeues and backs off; the record may have been written, so a retry can duplicate it |
 /// | `Rejected` | `ValidationException`, `InvalidArgumentException`, `SerializationException` | fails the record permanently |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -28,7 +28,8 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 ///
 /// - An error. Other concurrent calls then send their own requests, one after the other.
 /// - The description of a stream that [distributes records itself](crate::stream::Distribution::Auto). A sink can
-///   refuse to send to such a stream until the owner of the stream has changed the distribution.
+///   refuse to send to such a stream. If the owner of the stream then changes the distribution, the next call returns
+///   the new description.
 ///
 /// Shard lists are not cached. ListShards is limited to 1,000 requests per second for each stream, and returns up to
 /// 1,000 shards per request.

@@ -1,4 +1,4 @@
-//! Estimator of the throttling that does not depend on the send rate.
+//! Estimator of noise, which is throttling that does not depend on the send rate.
 
 /// Number of entries over which the noise estimate adapts.
 const MEMORY: f64 = 1_000.0;

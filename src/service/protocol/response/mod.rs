@@ -51,7 +51,7 @@ struct ResultReader<'a> {
     results: Results,
 }
 
-/// Members of a result, as slices of the response that may be invalid UTF-8.
+/// Members of a result, as slices of the response. The slices can contain invalid UTF-8.
 #[derive(Default)]
 struct Members<'a> {
     shard_id: Option<&'a [u8]>,

@@ -1,4 +1,4 @@
-//! A driver or sink that is dropped early returns its records, even if a handler panics.
+//! Drivers and sinks that are dropped early: they return their records, even if a dead-letter handler panics.
 
 use std::time::Duration;
 
@@ -36,9 +36,9 @@ async fn unpolled_driver_returns_records_on_drop() {
     assert!(warnings[0].contains("ended with 2 records undelivered"), "{warnings:#?}");
 }
 
-/// The driver was not polled since the response arrived.
+/// The response arrives after the last poll of the driver.
 #[tokio::test(start_paused = true)]
-async fn dropped_driver_uses_received_response() {
+async fn dropped_driver_handles_received_response() {
     let service = MockService::rejecting_bad();
     let (producer, driver) = builder().build_with(service).unwrap().into_producer();
     let mut driver = Box::pin(driver);
@@ -54,7 +54,7 @@ async fn dropped_driver_uses_received_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handler_panic_on_driver_drop_keeps_others() {
+async fn driver_drop_survives_handler_panic() {
     let service = MockService::rejecting_bad();
     let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
     let (producer, driver) = builder.build_with(service).unwrap().into_producer();
@@ -73,7 +73,7 @@ async fn handler_panic_on_driver_drop_keeps_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handler_panic_on_sink_drop_keeps_receipts() {
+async fn sink_drop_survives_handler_panic() {
     let builder = builder().with_dead_letters(|_: Undelivered| panic!("on purpose"));
     let mut sink = builder.build_with(MockService::rejecting_bad()).unwrap();
     let (tracked, receipt) = record("a").tracked();
@@ -101,7 +101,7 @@ async fn abort_returns_records_in_accepted_order() {
     producer.send(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     sleep(Duration::from_millis(30)).await;
-    // "a" and "b" wait for their retry; "c" and "d" are never sent.
+    // Records "a" and "b" wait for their retry. The driver is aborted before it sends "c" and "d".
     producer.send(record("c")).await.unwrap();
     producer.send(record("d")).await.unwrap();
     let flush = tokio::spawn({

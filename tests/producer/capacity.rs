@@ -1,4 +1,4 @@
-//! Backpressure of a producer: permits for records and bytes, and the order of waiters.
+//! Backpressure of a producer: permits for records and bytes, and the order in which waiting senders get them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::mock_service::{MockService, all_delivered, numbers, unpaced};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// Virtual time after which a call is reported as hung.
+/// Timeout in virtual time, after which a call is considered hung.
 const HANG_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 fn builder() -> SinkBuilder {
@@ -31,7 +31,7 @@ fn record(number: usize) -> Record {
     Record::from(number.to_string())
 }
 
-/// A service that stores the largest number of entries and of bytes of a request in `max`.
+/// Returns a service that stores the maximum number of entries and the maximum number of bytes per request in `max`.
 fn recording_max(max: &Arc<[AtomicUsize; 2]>) -> MockService {
     let max = max.clone();
     MockService::new(move |_, request| {
@@ -92,7 +92,7 @@ async fn unsettled_records_stay_within_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn buffer_takes_at_most_two_large_records() {
+async fn buffer_accepts_at_most_two_large_records() {
     let service = MockService::delivering();
     let producer = produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);
     let large = || Record::from(("k", vec![b'l'; 1_000]));
@@ -104,7 +104,7 @@ async fn buffer_takes_at_most_two_large_records() {
     });
     future::join_all(sends).await;
     assert_eq!(service.sizes(), [2, 2, 2]);
-    // The bytes accepted above the limit are released again.
+    // After the large records are delivered, the full buffer capacity is available again.
     producer.try_send(small()).unwrap();
     producer.try_send(small()).unwrap();
     producer.try_send(small()).unwrap_err();
@@ -119,7 +119,7 @@ async fn waiting_senders_are_served_fifo() {
     for number in 0..60 {
         let producer = producer.clone();
         tasks.push(tokio::spawn(async move { producer.send(record(number)).await.unwrap() }));
-        // Lets the sender queue up before the next one.
+        // Lets the sender join the queue before the next one.
         tokio::task::yield_now().await;
     }
     future::join_all(tasks).await;
@@ -135,7 +135,7 @@ async fn busy_tasks_do_not_starve_others() {
     let busy = |name: &'static str| {
         let producer = producer.clone();
         tokio::spawn(async move {
-            // Waits for 100 permits at once, and again as soon as they are granted.
+            // Keeps 100 senders waiting, and starts the next 100 when all of them have been served.
             for _ in 0..40 {
                 let sends = (0..100).map(|_| producer.send(Record::from(name)));
                 future::join_all(sends).await;
@@ -166,7 +166,7 @@ async fn try_put_does_not_overtake_waiters() {
     let mut waiting = std::pin::pin!(waiting);
     assert!((&mut waiting).now_or_never().is_none());
     sleep(ROUND_TRIP + Duration::from_millis(1)).await;
-    // Two permits are free and reserved for waiters.
+    // Two permits are free, but they are reserved for the waiting senders.
     assert_eq!(service.delivered().len(), 2);
     let error = producer.try_put(record(9)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full);
@@ -176,20 +176,20 @@ async fn try_put_does_not_overtake_waiters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_buffer_is_sent_before_linger() {
+async fn full_buffer_is_flushed_before_linger() {
     let service = MockService::delivering();
     let linger = Linger::Fixed(Duration::from_secs(30));
     let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &service);
     let began = Instant::now();
-    // Two of the records fit. The third needs more than the remaining capacity.
+    // The buffer has capacity for two of the records. The third one waits.
     let sends = (0..3).map(|_| producer.send(Record::from(("k", vec![0; 399]))));
     future::join_all(sends).await;
     assert_eq!(began.elapsed(), ROUND_TRIP);
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_send_is_not_sent_and_frees_permit() {
+async fn dropped_send_sends_nothing_and_frees_permit() {
     let service = MockService::delivering();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(2)), &service);
@@ -197,14 +197,14 @@ async fn dropped_send_is_not_sent_and_frees_permit() {
     producer.send(record(1)).await.unwrap();
     assert!(producer.send(record(100)).now_or_never().is_none());
     assert!(producer.put(record(101)).now_or_never().is_none());
-    // The first of two waiters is dropped.
+    // Drops the first of two waiting senders.
     let mut first = Box::pin(producer.send(record(102)));
     assert!((&mut first).now_or_never().is_none());
     let mut second = Box::pin(producer.send(record(2)));
     assert!((&mut second).now_or_never().is_none());
     drop(first);
     second.await.unwrap();
-    // A waiter is dropped after it was granted a permit, which passes to the next waiter.
+    // Drops a sender after it was granted a permit. The permit passes to the next waiting sender.
     producer.send(record(3)).await.unwrap();
     let mut ready = Box::pin(producer.send(record(103)));
     assert!((&mut ready).now_or_never().is_none());
@@ -232,7 +232,7 @@ async fn ready_sink_keeps_permit_until_dropped() {
     producer.try_send(record(1)).unwrap();
 }
 
-/// A record of `size` bytes; the service rejects it if it is `bad`.
+/// Returns a record of `size` bytes. If `bad` is `true`, the service rejects it.
 fn sized(size: usize, bad: bool) -> Record {
     let mut data = vec![b'.'; size - 1];
     if bad {
@@ -262,7 +262,7 @@ async fn buffer_limits_hold_across_sinks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn byte_waiter_is_not_overtaken() {
+async fn try_send_leaves_capacity_for_byte_waiter() {
     let service = MockService::delivering();
     let builder = builder().configure(|settings| {
         settings.buffer_records = Some(3);
@@ -292,7 +292,7 @@ async fn record_and_byte_waiters_are_served_fifo() {
     let mut tasks = Vec::new();
     for number in 0..80_usize {
         let producer = producer.clone();
-        // Alternates between a shortage of bytes and of records.
+        // Some senders wait for bytes, the others for records.
         let size = if number % 3 == 0 { 490 } else { 10 };
         let record = Record::from((format!("{number:02}"), vec![b'.'; size]));
         tasks.push(tokio::spawn(async move { producer.send(record).await.unwrap() }));
@@ -306,7 +306,7 @@ async fn record_and_byte_waiters_are_served_fifo() {
     let order = entries.map(|entry| entry.partition_key().unwrap().parse::<usize>().unwrap());
     let order: Vec<_> = order.collect();
     assert_eq!(order.len(), 80);
-    // Senders that are granted permits at the same time may send in any order.
+    // Senders that are granted permits at the same time can send in any order.
     let overtakes = order.iter().enumerate().any(|(index, number)| index.abs_diff(*number) >= 4);
     assert!(!overtakes, "{order:?}");
 }
@@ -375,7 +375,7 @@ async fn unused_permits_do_not_shrink_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_sink_does_not_block_large_record() {
+async fn ready_sink_does_not_block_large_record() {
     let producer = produce(
         builder().configure(|settings| settings.buffer_bytes = 1_000),
         &MockService::delivering(),
@@ -397,7 +397,7 @@ async fn sink_returns_excess_permit_bytes() {
     let mut sink = producer.sink();
     sink.feed(sized(400, false)).await.unwrap();
     producer.flush().await.unwrap();
-    // The sink has a permit for 400 bytes and uses 10 of them.
+    // The sink reserves 400 bytes, the size of the largest record so far, but sends only 10 bytes.
     sink.feed(sized(10, false)).await.unwrap();
     producer.try_send(sized(490, false)).unwrap();
     producer.try_send(sized(490, false)).unwrap();
@@ -417,9 +417,9 @@ async fn closed_sink_frees_permit() {
     producer.try_send(sized(10, false)).unwrap();
 }
 
-/// The driver is woken for the first waiter, and again for a later one that needs more bytes.
+/// The first waiting sender does not cause a flush. A later one that needs more bytes does.
 #[tokio::test(start_paused = true)]
-async fn larger_waiter_wakes_driver() {
+async fn larger_waiter_triggers_flush() {
     let service = MockService::delivering();
     let builder = builder()
         .configure(|settings| settings.buffer_bytes = 10_000)
@@ -428,7 +428,7 @@ async fn larger_waiter_wakes_driver() {
     for _ in 0..2 {
         producer.send(sized(3_000, false)).await.unwrap();
     }
-    // A ready sink that does not send keeps a permit for 3,000 bytes.
+    // A ready sink that sends nothing keeps a permit for 3,000 bytes, the size of the largest record so far.
     let mut ready = producer.sink();
     future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
     let began = Instant::now();
@@ -465,9 +465,9 @@ async fn full_try_send_triggers_flush() {
     assert!(began.elapsed() <= ROUND_TRIP * 2, "{:?}", began.elapsed());
 }
 
-/// A waiter that timed out, or got its permit, does not cause early flushes later.
+/// A sender that waited earlier, and timed out or sent its record, does not cause early flushes later.
 #[tokio::test(start_paused = true)]
-async fn former_waiters_do_not_flush_early() {
+async fn earlier_waiters_do_not_cause_flushes() {
     let service = MockService::delivering();
     let linger = Linger::Fixed(Duration::from_millis(100));
     let builder =
@@ -491,7 +491,7 @@ async fn former_waiters_do_not_flush_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handler_may_return_another_record() {
+async fn handler_can_return_another_record() {
     struct KeepNewest(Option<Undelivered>);
     impl DeadLetterHandler for KeepNewest {
         fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
@@ -507,7 +507,7 @@ async fn handler_may_return_another_record() {
     producer.send(sized(10, true)).await.unwrap();
     let error = producer.flush().await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
-    // The handler returned the record of 1,000 bytes, which counts again.
+    // The failed record that the handler returned, of 1,000 bytes, uses buffer capacity again.
     producer.try_send(sized(900, false)).unwrap();
     producer.try_send(sized(200, false)).unwrap_err();
     assert_eq!(producer.take_failed().await[0].record().size(), 1_000);
@@ -515,7 +515,7 @@ async fn handler_may_return_another_record() {
     producer.close().await.unwrap();
 }
 
-/// On two threads, so that the test sees the permit and the totals as soon as a receipt or flush completes.
+/// Uses two threads, so that the test can observe the moment at which a receipt or flush completes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn permit_is_free_when_receipt_completes() {
     let service = MockService::delivering().with_round_trip(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! Shutdown of a producer: every receipt completes, and every record is delivered or returned.
+//! Shutdown of a producer. Every receipt completes, and every record is delivered or returned.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -45,7 +45,7 @@ enum Shutdown {
     RuntimeShutDown,
 }
 
-/// Runs a driver and panics at the first poll after `panics` is set.
+/// Runs a driver, and panics at the first poll after `panics` is set to `true`.
 async fn run_until_panic(driver: Driver<MockService>, panics: Arc<AtomicBool>) {
     let mut driver = pin!(driver);
     poll_fn(|cx| {
@@ -55,7 +55,8 @@ async fn run_until_panic(driver: Driver<MockService>, panics: Arc<AtomicBool>) {
     .await;
 }
 
-/// A producer in some state. Unless idle, it has sent a, b, and c with receipts, and d and e without.
+/// A producer in one of the states. Unless it is idle, records "a", "b", and "c" were sent with receipts, and "d" and
+/// "e" without.
 struct Case {
     service: MockService,
     panics: Arc<AtomicBool>,
@@ -99,7 +100,7 @@ fn outcomes(receipts: Vec<Receipt>) -> Vec<Result<Delivery, Undelivered>> {
     receipts.into_iter().map(|receipt| receipt.now_or_never().expect("settled")).collect()
 }
 
-/// Asserts that every method returns an error of this kind and the record.
+/// Asserts that every method fails with an error of kind `expected` and that the error returns the record.
 async fn assert_ended(producer: &Producer, expected: ErrorKind) {
     for error in [
         producer.send(record("late")).await.unwrap_err(),
@@ -213,7 +214,7 @@ fn assert_outcomes(receipts: Vec<Receipt>, way: Shutdown, state: State) {
             other => panic!("{way:?} {state:?}: {other}"),
         }
         let failures = usize::from(state == State::MidRetry);
-        // The runtime may end the task of the request first.
+        // When the runtime shuts down, the task of the request can end first, which adds an attempt to the history.
         let more = usize::from(way == Shutdown::RuntimeShutDown);
         assert!(
             (failures..=failures + more).contains(&undelivered.history().len()),
@@ -297,7 +298,7 @@ async fn waiting_senders_get_error_on_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_close_keeps_draining() {
+async fn dropped_close_future_keeps_draining() {
     let service = MockService::failing(3, "InternalFailure");
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
@@ -355,7 +356,7 @@ async fn dropping_last_clone_drains_in_background() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn concurrent_closes_both_report_withdrawn() {
+async fn concurrent_closes_report_withdrawn_record() {
     let service = MockService::delivering().with_round_trip(Duration::from_secs(3_600));
     let producer = builder().build_with(service).unwrap().spawn();
     let receipt = producer.put(record("a")).await.unwrap();
@@ -371,7 +372,7 @@ async fn concurrent_closes_both_report_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ready_sink_gets_record_back_after_close() {
+async fn ready_sink_returns_record_after_close() {
     let service = MockService::delivering();
     let producer = builder().build_with(service.clone()).unwrap().spawn();
     producer.send(record("a")).await.unwrap();

@@ -1,4 +1,4 @@
-//! `ProducerSink` meets the contract of the sink.
+//! The contract of `futures::Sink`, checked for `ProducerSink`.
 
 use kinesis_sink::producer::ProducerSink;
 

@@ -1,4 +1,4 @@
-//! Fatal errors: which calls return them, and where the records go under each `FatalPolicy`.
+//! Fatal errors: which calls return them, and what happens to the records under each `FatalPolicy`.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -77,7 +77,7 @@ async fn fatal_error_stops_producer() {
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
-/// One code of each kind of error that retries do not resolve.
+/// Error codes that retries do not resolve, one of each kind.
 const REFUSALS: [&str; 5] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
@@ -86,7 +86,7 @@ const REFUSALS: [&str; 5] = [
     "ExpiredTokenException",
 ];
 
-/// A builder with which the first credentials failure is fatal.
+/// Returns a builder of sinks for which the first credentials error is fatal.
 fn impatient() -> SinkBuilder {
     builder().configure(|settings| settings.credentials_timeout = Duration::ZERO)
 }
@@ -141,7 +141,7 @@ async fn retrying_producer_logs_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sink_logs_refusal_and_returns_it() {
+async fn sink_logs_and_returns_fatal_error() {
     for code in REFUSALS {
         let logs = Logs::listen(Level::INFO);
         let mut sink = impatient().build_with(MockService::failing(1, code)).unwrap();
@@ -155,7 +155,7 @@ async fn sink_logs_refusal_and_returns_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_survives_refused_credentials() {
+async fn producer_survives_brief_credentials_errors() {
     let began = Instant::now();
     let service = MockService::new(move |_, request| {
         if began.elapsed().as_secs() < 240 {
@@ -206,7 +206,7 @@ async fn stop_waits_for_requests_in_flight() {
         .spawn();
     let first = producer.put(record("a")).await.unwrap();
     sleep(Duration::from_millis(1)).await;
-    // Refused while the first request is in flight.
+    // This request is rejected while the first one is in flight.
     let second = producer.put(record("b")).await.unwrap();
     producer.send(record("c")).await.unwrap();
     sleep(Duration::from_millis(200)).await;
@@ -268,7 +268,7 @@ async fn retrying_producer_reports_fatal_error() {
     let flush = flush.unwrap_err();
     assert_eq!((flush.kind(), flush.count()), (ErrorKind::Refused, 2), "{flush}");
     assert_eq!(cause_of(&flush).code(), "AccessDeniedException");
-    // New records are rejected even if there is capacity.
+    // New records are rejected even though the buffer has capacity.
     for error in
         [producer.put(record("c")).await.unwrap_err(), producer.try_put(record("c")).unwrap_err()]
     {
@@ -280,7 +280,7 @@ async fn retrying_producer_reports_fatal_error() {
     assert_eq!((error.kind(), error.count()), (ErrorKind::Refused, 2), "{error}");
     assert_eq!(cause_of(&error).code(), "AccessDeniedException");
     assert!(!producer.is_closed());
-    // `flush` waits for the next attempt.
+    // `flush` waits for the outcome of the next attempt.
     let requests = service.requests().len();
     producer.flush().await.unwrap_err();
     assert_eq!(service.requests().len(), requests + 1);
@@ -292,7 +292,7 @@ async fn retrying_producer_reports_fatal_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_ends_when_refused_record_expires() {
+async fn refusal_ends_when_rejected_record_expires() {
     let service = MockService::failing(4, "AccessDeniedException");
     let producer = builder()
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
@@ -304,7 +304,7 @@ async fn refusal_ends_when_refused_record_expires() {
     assert!(matches!(first.reason(), FailureReason::DeadlineExceeded { .. }), "{first}");
     assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
     let began = Instant::now();
-    // No refused record is left to retry, so the next record is accepted and sent.
+    // After the rejected record has expired, no record is left to retry, so the next one is accepted and sent.
     while producer.put(record("b")).await.unwrap().await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(60), "no record is delivered");
     }
@@ -337,11 +337,11 @@ async fn ready_sink_reports_stopped_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn earlier_refusal_does_not_stop_producer() {
+async fn producer_ignores_fatal_error_before_spawn() {
     let service = MockService::failing(1, "AccessDeniedException");
     let mut sink = builder().build_with(service.clone()).unwrap();
     sink.send(record("a")).await.unwrap_err();
-    // The service accepts requests again.
+    // The service accepts requests from now on.
     let producer = sink.spawn();
     producer.put(record("b")).await.unwrap().await.unwrap();
     producer.close().await.unwrap();
@@ -349,7 +349,7 @@ async fn earlier_refusal_does_not_stop_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttle_ends_refusal() {
+async fn throttled_request_ends_refusal() {
     let service = MockService::new(|call, request| match call {
         0 => Err(service_error("AccessDeniedException")),
         1..20 => Err(service_error("ThrottlingException")),
@@ -364,7 +364,7 @@ async fn throttle_ends_refusal() {
     producer.close().await.unwrap();
 }
 
-/// On the real clock, because virtual time does not advance while a task is busy.
+/// Uses the real clock, because virtual time does not advance while a task is busy.
 #[tokio::test]
 async fn error_loop_yields_to_driver() {
     let millisecond = Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! `flush`, `take_failed`, and dead letters of a producer.
+//! `flush`, `take_failed`, and the dead letters of a producer.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn later_records_do_not_delay_flush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_receipts_and_flushes_lose_nothing() {
+async fn dropped_futures_do_not_lose_records() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     for number in 0..100 {
@@ -84,7 +84,7 @@ async fn failed_records_are_reported_until_taken() {
     }
     producer.send(Record::from("bad 2")).await.unwrap();
     producer.send(Record::from("bad 3")).await.unwrap();
-    // Waiting would never complete: only failed records fill the buffer.
+    // Only failed records fill the buffer, so waiting for capacity would never end.
     let error = producer.send(record(0)).await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
     let error = producer.try_put(record(0)).unwrap_err();
@@ -99,7 +99,7 @@ async fn failed_records_are_reported_until_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_take_failed_loses_nothing() {
+async fn dropped_take_failed_keeps_failed_records() {
     let producer = produce(builder(), &MockService::rejecting_bad());
     producer.send(Record::from("bad")).await.unwrap();
     sleep(ROUND_TRIP * 2).await;
@@ -111,7 +111,7 @@ async fn dropped_take_failed_loses_nothing() {
     producer.close().await.unwrap();
 }
 
-/// Failed records keep their permits until `take_failed` returns them.
+/// Failed records keep their permits until `take_failed` returns them. A dropped call releases none of them.
 #[tokio::test(start_paused = true)]
 async fn dropped_take_failed_keeps_buffer_limit() {
     let producer = produce(
@@ -178,7 +178,7 @@ async fn take_failed_frees_buffer_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_letters_get_records_without_receipt() {
+async fn handler_gets_failed_records_without_receipt() {
     let (sender, letters) = std::sync::mpsc::channel();
     let builder = builder().with_dead_letters(move |lost| sender.send(lost).unwrap());
     let producer = produce(builder, &MockService::rejecting_bad());
@@ -191,7 +191,7 @@ async fn dead_letters_get_records_without_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_letter_handler_calls_producer() {
+async fn dead_letter_handler_can_call_producer() {
     let calls: [fn(&Producer); 5] = [
         |producer| producer.try_send(Record::from("again")).unwrap(),
         |producer| assert!(producer.flush().now_or_never().is_none()),
@@ -225,7 +225,7 @@ async fn dropped_flush_does_not_end_later_flush() {
     sink.feed(record(0)).await.unwrap();
     assert!(sink.flush().now_or_never().is_none());
     sleep(ROUND_TRIP / 2).await;
-    // Without `poll_ready` here, with `poll_ready` below.
+    // This record is sent without `poll_ready`. Record 3 below is sent with it.
     sink.start_send_unpin(record(1)).unwrap();
     sink.flush().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..2));
@@ -241,7 +241,7 @@ async fn dropped_flush_does_not_end_later_flush() {
 async fn forward_waits_for_all_accepted_records() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
-    // The source is pending before it ends, so that `forward` flushes.
+    // `forward` flushes the sink when the source is pending, here before its end.
     let pause = stream::once(sleep(ROUND_TRIP / 2)).filter_map(|()| async { None });
     let source = stream::iter(records(0..1).map(Ok)).chain(pause);
     let forward = tokio::spawn(Box::pin(source).forward(producer.sink()));
@@ -279,12 +279,12 @@ async fn dropped_flushes_take_linear_time() {
         assert!(producer.flush().now_or_never().is_none());
     }
     producer.flush().await.unwrap();
-    // Takes minutes if each flush visits all others.
+    // If each flush visited all others, this would take minutes.
     assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_of_dropped_flush_is_not_repeated() {
+async fn fatal_error_is_not_reported_after_recovery() {
     let service = MockService::failing(1, "AccessDeniedException");
     let builder = builder().configure(|settings| settings.fatal_policy = FatalPolicy::Retry);
     let producer = produce(builder, &service);
@@ -297,7 +297,7 @@ async fn refusal_of_dropped_flush_is_not_repeated() {
     assert_eq!(service.delivered(), numbers(0..2));
 }
 
-/// On two threads, so that flushes run between the last delivery and the end of the driver.
+/// Uses two threads, so that flushes run between the last delivery and the end of the driver.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flush_succeeds_while_producer_closes() {
     for _ in 0..2_000 {

@@ -1,4 +1,4 @@
-//! `Producer` as a handle of one sink: acceptance, receipts, and clones.
+//! `Producer` as a handle of a single sink: acceptance of records, receipts, and clones.
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ async fn put_returns_invalid_record_immediately() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn linger_and_retry_run_in_background() {
+async fn linger_and_retries_need_no_polling() {
     let service = MockService::failing(3, "InternalFailure");
     let linger = Linger::Fixed(Duration::from_secs(1));
     let producer = produce(builder().with_linger(linger), &service);
@@ -283,7 +283,7 @@ async fn thousand_tasks_deliver_each_record_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_driver_counts_time_from_acceptance() {
+async fn late_driver_measures_time_from_acceptance() {
     let service = MockService::delivering();
     let builder = builder().with_deadline(Duration::from_secs(20));
     let (producer, driver) = builder.build_with(service).unwrap().into_producer();
@@ -298,7 +298,7 @@ async fn late_driver_counts_time_from_acceptance() {
 }
 
 #[test]
-fn clones_work_outside_of_tokio() {
+fn producer_works_outside_of_tokio_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
@@ -320,7 +320,7 @@ fn clones_work_outside_of_tokio() {
     assert_eq!(service.delivered().len(), 101);
 }
 
-/// The driver yields while it drains its inbox, and `close` arrives when it has read only some of the records.
+/// The driver reads its inbox in several polls. `close` is called when only some of the records have been read.
 #[tokio::test(start_paused = true)]
 async fn close_between_driver_polls_skips_linger() {
     for records in [1_100, 2_000, 5_000] {
@@ -342,7 +342,7 @@ async fn close_between_driver_polls_skips_linger() {
 #[tokio::test(start_paused = true)]
 async fn driver_drains_inbox_over_several_polls() {
     async fn count_polls(records: usize) -> usize {
-        // One request without a response: paused time does not advance while a task is busy.
+        // With one request in flight, no response arrives: virtual time does not advance while a task is busy.
         let builder = builder().with_max_in_flight(1);
         let (producer, driver) =
             builder.build_with(MockService::delivering()).unwrap().into_producer();

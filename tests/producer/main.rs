@@ -1,4 +1,4 @@
-//! `Producer`: a sink shared by many tasks, its receipts, its capacity, and its shutdown.
+//! Tests of `Producer`, a sink that many tasks share: its receipts, its capacity, and its shutdown.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! The producer as a `tower::Service` of records, and `put_all`.
+//! `Producer` as a `tower::Service` of records, and `Producer::put_all`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn producer(stream: &SimStream) -> Producer {
     KinesisSink::new(&stream.client(), "example").unwrap().spawn()
 }
 
-/// A producer over a service that rejects records with the data "bad".
+/// Returns a producer whose service rejects records with the data "bad".
 fn rejecting() -> Producer {
     rejecting_with_buffer(10_000)
 }
@@ -41,7 +41,7 @@ async fn service_response_is_the_delivery() {
     let mut service = producer(&stream);
     let delivery = service.ready().await.unwrap().call(Record::from("one")).await.unwrap();
     assert_eq!(delivery.shard_id(), "shardId-000000000000");
-    // Each handler of a web framework has its own clone of the service.
+    // In a web framework, each request handler has its own clone of the service.
     let delivery = service.clone().oneshot(Record::from("two")).await.unwrap();
     assert_eq!(delivery.attempts(), 1);
     assert_eq!(stream.written().len(), 2);
@@ -105,7 +105,7 @@ async fn put_all_returns_outcomes_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unordered_returns_outcomes_when_settled() {
+async fn unordered_returns_outcomes_as_they_settle() {
     let slow = service_fn(|request: PutRecordsRequest| async move {
         let is_slow = request.entries().iter().any(|entry| entry.data() == "slow");
         sleep(Duration::from_millis(if is_slow { 500 } else { 10 })).await;
@@ -141,7 +141,7 @@ async fn put_all_polls_source_only_with_capacity() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn max_pending_bounds_unreturned_outcomes() {
+async fn max_pending_limits_unreturned_outcomes() {
     let stream = SimStream::new(1);
     let producer = producer(&stream);
     let mut taken = 0;
@@ -205,7 +205,7 @@ async fn put_all_returns_records_after_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn put_all_waits_while_stream_refuses() {
+async fn put_all_retries_until_stream_accepts() {
     let denied_until = Instant::now() + Duration::from_secs(60);
     let service = service_fn(move |request: PutRecordsRequest| async move {
         if Instant::now() < denied_until {
@@ -248,7 +248,7 @@ async fn always_ready_source_delays_no_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_records_block_put_all() {
+async fn put_all_fails_when_failed_records_fill_buffer() {
     let producer = rejecting_with_buffer(1);
     producer.send(Record::from("bad")).await.unwrap();
     producer.flush().await.unwrap_err();
@@ -267,7 +267,7 @@ async fn failed_records_block_put_all() {
     assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
 }
 
-/// `put_all` does not busy-loop while a record waits for the stream's description.
+/// `put_all` does not busy-loop while a record waits for the stream description.
 #[tokio::test(start_paused = true)]
 async fn large_record_waits_for_description() {
     let description = describe_stream_fn(|_| async {
@@ -325,9 +325,9 @@ async fn rejected_call_frees_capacity() {
     producer.try_send(Record::from("there is capacity")).unwrap();
 }
 
-/// With the smallest buffer and more pending outcomes than it holds.
+/// The buffer has the minimum size, and the number of pending outcomes can exceed it.
 #[tokio::test(start_paused = true)]
-async fn put_all_consumer_sends_to_same_producer() {
+async fn put_all_leaves_capacity_for_other_senders() {
     let latency = Latency::constant(Duration::from_millis(100));
     let stream = SimStream::builder().with_latency(latency).build().unwrap();
     let builder = KinesisSink::builder("example");

@@ -1,8 +1,8 @@
-//! Threads that send while the producer shuts down: every receipt completes, and every accepted record is
-//! delivered or returned.
+//! Producers that shut down while threads send. Every receipt completes, and every accepted record is delivered or
+//! returned.
 //!
-//! A failing round prints its seed. The interleaving of threads is not seeded, so replaying a seed
-//! (`PRODUCER_RACES_SEED=n cargo test --test producer races`) may take several tries.
+//! A failing round prints its seed. Replay it with `PRODUCER_RACES_SEED=n cargo test --test producer races`. The seed
+//! does not determine the interleaving of the threads, so several runs might be necessary.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::mock_service::{MockService, answer_each, service_error, text};
 
 const ROUNDS: u64 = 300;
-/// Time after which a round is reported as hung.
+/// Timeout after which a round is considered hung.
 const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct Outcomes {
     returned: Vec<Undelivered>,
 }
 
-/// Sends tracked records with random methods until the producer is closed.
+/// Sends tracked records with randomly chosen methods until the producer is closed.
 async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Outcomes {
     let mut outcomes = Outcomes::default();
     let mut receipts = Vec::new();
@@ -120,7 +120,7 @@ async fn round(seed: u64) {
     }
     let Outcomes { accepted, delivered, returned } = total;
     assert_eq!(delivered + returned.len(), accepted);
-    // The receipt of a written record reports a delivery, or that the record may have been written.
+    // The receipt of a record that was written reports a delivery, or that the record might have been written.
     let mut written = service.delivered();
     let before_dedup = written.len();
     written.sort_unstable();
@@ -148,7 +148,7 @@ async fn racing_shutdown_settles_all_receipts() {
     }
 }
 
-/// Acquires and releases permits in every way, with records that succeed and fail.
+/// Sends and takes records with random calls that acquire and release permits. Some of the records fail.
 async fn send_and_take(mut producer: Producer, mut rng: Rng) {
     let mut sink = producer.sink();
     for _ in 0..100 {
@@ -157,7 +157,7 @@ async fn send_and_take(mut producer: Producer, mut rng: Rng) {
         match rng.u32(0..6) {
             0 => drop(producer.try_send(record)),
             1 => drop(sink.feed(record).await),
-            // May acquire a permit without using it.
+            // Can acquire a permit without using it.
             2 => drop(timeout(Duration::from_micros(50), sink.feed(record)).await),
             3 => drop(timeout(Duration::from_micros(300), producer.send(record)).await),
             4 => drop(producer.take_failed().await),
@@ -169,7 +169,7 @@ async fn send_and_take(mut producer: Producer, mut rng: Rng) {
     }
 }
 
-/// With debug assertions, the driver compares its permits with the ledger of the sink.
+/// With debug assertions enabled, the driver compares its permits with the ledger of the sink.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn permits_match_ledger_across_threads() {
     for seed in 0..20 {

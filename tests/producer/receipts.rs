@@ -1,4 +1,4 @@
-//! Receipts queried without waiting, and dead letters sent through channels.
+//! Receipts that are queried without waiting, and channels as dead-letter handlers.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn receipt_panics_when_polled_after_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undelivered_names_stream_of_its_sink() {
+async fn undelivered_record_names_its_stream() {
     let stream = SimStream::new(2);
     let mut sink = KinesisSink::new(&stream.client(), stream.arn()).unwrap();
     let (record, dropped) = Record::from("dropped").tracked();
@@ -100,7 +100,7 @@ async fn undelivered_names_stream_of_its_sink() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_driver_error_names_stream() {
+async fn record_of_dropped_driver_names_its_stream() {
     let client = SimStream::new(2).client();
     let (producer, driver) = KinesisSink::new(&client, "example").unwrap().into_producer();
     let receipt = producer.put(Record::from("queued")).await.unwrap();
@@ -123,7 +123,7 @@ async fn unbounded_channel_takes_dead_letters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_channel_keeps_dead_letters() {
+async fn full_channel_leaves_records_in_sink() {
     let (dead_letters, mut received) = mpsc::channel(1);
     let builder = single_attempt().with_dead_letter_handler(dead_letters);
     let mut sink = builder.build(&throttling().client()).unwrap();
@@ -162,7 +162,7 @@ async fn dropped_sink_closes_dead_letter_channel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closure_handler_needs_no_type_annotation() {
+async fn closure_handler_compiles_without_annotation() {
     let (sender, received) = std::sync::mpsc::channel();
     let builder =
         single_attempt().with_dead_letters(move |lost| sender.send(lost.into_record()).unwrap());

@@ -1,4 +1,4 @@
-//! `Producer` is a handle without `Sink` methods; `ProducerSink` implements `Sink`.
+//! Differences between `Producer`, a handle without `Sink` methods, and `ProducerSink`, which implements `Sink`.
 
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::sim::SimStream;
@@ -48,7 +48,7 @@ async fn closing_one_sink_leaves_producer_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_takes_many_forwarded_streams() {
+async fn producer_accepts_many_forwarded_streams() {
     let stream = SimStream::new(2);
     let producer = producer(&stream);
     let forwards = (0..10).map(|task| {
@@ -77,11 +77,11 @@ async fn open_sink_keeps_producer_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handle_is_cheap_and_shared() {
+async fn handle_is_small_and_shared_by_tasks() {
     assert!(size_of::<Producer>() <= 64, "{}", size_of::<Producer>());
     let stream = SimStream::new(1);
     let producer = producer(&stream);
-    // `put` and its receipt share an error type.
+    // `?` works on both results, because `put` and its receipt convert into one error type.
     async fn put(producer: Producer, text: String) -> Result<(), kinesis_sink::Error> {
         producer.put(Record::from(text)).await?.await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! The contract of `futures::Sink`, and how polls drive a `KinesisSink`.
+//! The contract of `futures::Sink`, and the progress that each poll of a `KinesisSink` makes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,7 +72,7 @@ async fn forward_accepts_borrowed_sink() {
     assert_eq!(sink.totals().delivered, 600);
 }
 
-/// Asserts that `poll_ready` is called once for each call.
+/// A service that panics if `poll_ready` is not called exactly once before each call.
 #[derive(Clone)]
 struct OncePerCall {
     inner: MockService,

@@ -1,4 +1,4 @@
-//! Conversions of records, keys, and undelivered records, and their serialized forms.
+//! Conversions from and to records, keys, and undelivered records, and their serialized forms.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ async fn undelivered(record: Record, faults: Faults) -> Undelivered {
     producer.put(record).await.unwrap().await.unwrap_err()
 }
 
-/// Returns `Record::from(("device-7", "a line"))`, failed for each reason.
+/// Returns `Record::from(("device-7", "a line"))` as an undelivered record, once for each failure reason.
 async fn undelivered_of_each_reason() -> Vec<Undelivered> {
     let record = || Record::from(("device-7", "a line"));
     let faults = Faults::default();
@@ -105,7 +105,7 @@ fn record_converts_from_borrowed_and_owned() {
 }
 
 #[test]
-fn record_shares_static_data() {
+fn static_data_is_not_copied() {
     static DATA: &[u8] = b"a line that is never copied";
     let record = Record::from(("device-7", Bytes::from_static(DATA)));
     assert_eq!(record.data().as_ptr(), DATA.as_ptr());
@@ -128,7 +128,7 @@ async fn undelivered_record_can_be_sent_again() {
 }
 
 #[test]
-fn key_behaves_as_its_text() {
+fn key_compares_and_hashes_like_str() {
     let long = "device-with-a-name-of-more-than-23-bytes";
     for text in ["device-7", long] {
         let key = Key::from(text);
@@ -150,7 +150,7 @@ fn key_behaves_as_its_text() {
 }
 
 #[test]
-fn record_is_readable_as_json() {
+fn record_round_trips_through_json() {
     let record = Record::from(b"\xff\xfe?");
     let explicit = record.clone().with_partition_key("random").with_explicit_hash_key(u128::MAX);
     let managed = record.clone().with_partition_key(PartitionKey::ServiceManaged);
@@ -168,7 +168,7 @@ fn record_is_readable_as_json() {
 }
 
 #[test]
-fn handwritten_record_needs_only_data() {
+fn record_json_requires_only_data() {
     let read = |text| serde_json::from_str::<Record>(text).map_err(|error| error.to_string());
     assert_eq!(read(r#"{"data": "aGk="}"#), Ok(Record::from("hi")));
     let keyed = r#"{"partition_key": {"explicit": "a"}, "data": ""}"#;
@@ -187,7 +187,7 @@ fn handwritten_record_needs_only_data() {
 }
 
 #[test]
-fn record_is_compact_in_binary() {
+fn binary_format_stores_data_as_bytes() {
     let data = vec![0xff; 10_000];
     let record = Record::from(data.as_slice()).with_explicit_hash_key(u128::MAX);
     let bytes = to_cbor(&record);
@@ -246,7 +246,7 @@ async fn undelivered_round_trips_for_each_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_letter_file_has_one_line_each() {
+async fn dead_letter_file_has_one_line_per_record() {
     let all = undelivered_of_each_reason().await;
     let mut file = Vec::new();
     for undelivered in &all {
@@ -260,7 +260,7 @@ async fn dead_letter_file_has_one_line_each() {
 }
 
 #[test]
-fn undelivered_refuses_unknown_fields() {
+fn undelivered_rejects_unknown_fields() {
     let line = json!({
         "record": {"data": ""}, "reason": "dropped", "attempts": 0,
         "may_have_been_written": false,
@@ -285,7 +285,7 @@ async fn delivery_round_trips() {
 }
 
 #[test]
-fn errors_do_not_show_keys() {
+fn deserialization_errors_redact_keys() {
     for key in
         [json!("MARKER"), json!(["MARKER"]), json!({"MARKER": 1}), json!({"explicit": ["MARKER"]})]
     {

@@ -1,4 +1,5 @@
-//! `SdkStreamInfo`: stream descriptions and shard lists, with responses that a local server cannot produce.
+//! Lookups of stream descriptions and shard lists with `SdkStreamInfo`. The responses include some that a local server
+//! cannot produce.
 
 use std::collections::HashSet;
 use std::io;
@@ -74,7 +75,7 @@ fn expected(n: usize) -> Shard {
     Shard::new(format!("shardId-{n:012}"), range)
 }
 
-/// The response to `input`: a page of shards, and the token of the next page.
+/// Returns a rule that responds to `input` with a page of shards and the token of the next page.
 fn page(input: ListShardsInput, shards: Vec<SdkShard>, next: Option<&str>) -> Rule {
     let output =
         ListShardsOutput::builder().set_shards(Some(shards)).set_next_token(next.map(Into::into));
@@ -103,7 +104,7 @@ async fn list_shards_follows_page_tokens() {
     let rules = [
         page(by_name(), shards(0, 1_000), Some("first")),
         page(by_token("first"), shards(1_000, 2_000), Some("second")),
-        // A page before the last one may be empty.
+        // A page can be empty even if more pages follow.
         page(by_token("second"), vec![], Some("third")),
         page(by_token("third"), shards(2_000, 2_345), None),
     ];
@@ -158,7 +159,7 @@ async fn list_shards_fails_after_1000_pages() {
     assert_lookup_error(&error, "ListShards", &["list has more than 1000 pages"]);
 }
 
-/// The body of a description with additional `fields`.
+/// Returns the body of a stream description with additional `fields`.
 fn described(fields: &str) -> String {
     format!(
         r#"{{"StreamDescriptionSummary":{{"StreamName":"example","StreamARN":"{ARN}",
@@ -186,7 +187,7 @@ async fn description_is_parsed() {
         (r#","MaxRecordSizeInKiB":null"#, 1024 * KIB, UserPartitionKey),
         (r#","MaxRecordSizeInKiB":10240"#, 10240 * KIB, UserPartitionKey),
         (r#","MaxRecordSizeInKiB":1024"#, 1024 * KIB, UserPartitionKey),
-        // Invalid sizes are ignored.
+        // An invalid size is ignored.
         (r#","MaxRecordSizeInKiB":0"#, 1024 * KIB, UserPartitionKey),
         (r#","MaxRecordSizeInKiB":-1"#, 1024 * KIB, UserPartitionKey),
         (r#","RecordDistributionStrategy":"USER_PARTITION_KEY""#, 1024 * KIB, UserPartitionKey),
@@ -203,7 +204,7 @@ async fn description_is_parsed() {
 }
 
 #[tokio::test]
-async fn response_without_description_fails() {
+async fn lookup_fails_without_description() {
     let server = GatedServer::new(|_| Ok((200, "{}".to_owned())));
     server.release(1);
     let describer = SdkStreamInfo::new(&server.client());
@@ -211,7 +212,7 @@ async fn response_without_description_fails() {
     assert_lookup_error(&error, "DescribeStreamSummary", &["has no description"]);
 }
 
-/// Asserts that `error` is a failed lookup of the stream `example` and that its chain contains `expected`.
+/// Asserts that `error` is a failed lookup of the stream `example` whose source chain contains each text of `expected`.
 fn assert_lookup_error(error: &BoxError, operation: &str, expected: &[&str]) {
     let lookup: &PutRecordsError = error.downcast_ref().unwrap();
     let stream = lookup.stream().unwrap();
@@ -271,7 +272,7 @@ async fn refused_connection_is_dispatch_error() {
 }
 
 #[tokio::test]
-async fn foreign_region_arn_sends_no_request() {
+async fn arn_of_other_region_sends_no_request() {
     let server = GatedServer::new(|_| Ok((200, described(""))));
     for (error, operation) in both_errors(&server.client(), &ARN.replace("eu", "us")).await {
         assert_lookup_error(&error, operation, &["the client's region is"]);
@@ -280,12 +281,12 @@ async fn foreign_region_arn_sends_no_request() {
     assert_eq!(server.requests(), 0);
 }
 
-/// An HTTP client whose requests wait until they are released.
+/// An HTTP client whose requests get no response until they are released.
 #[derive(Clone)]
 struct GatedServer(Arc<GatedState>);
 
 struct GatedState {
-    /// Gets the number of the request, from 0.
+    /// Returns the response to a request. The argument is the number of the request, starting at 0.
     answer: Box<dyn Fn(usize) -> io::Result<(u16, String)> + Send + Sync>,
     requests: AtomicUsize,
     gate: Semaphore,
@@ -320,7 +321,7 @@ impl GatedServer {
         self.0.gate.add_permits(requests);
     }
 
-    /// Waits for `requests` requests in total, and asserts that no more follow.
+    /// Waits until `requests` requests have been sent in total, and asserts that no more follow.
     async fn wait_for_requests(&self, requests: usize) {
         while self.requests() < requests {
             tokio::task::yield_now().await;
@@ -365,7 +366,7 @@ async fn clones_share_one_lookup_per_stream() {
     let describer = SdkStreamInfo::new(&server.client());
     let waiting: Vec<_> = (0..50).map(|_| start(&describer, "example")).collect();
     server.wait_for_requests(1).await;
-    // A lookup of another stream does not wait.
+    // A lookup of another stream does not wait for the first one.
     let other = start(&describer, "other");
     server.wait_for_requests(2).await;
     server.release(2);
@@ -419,7 +420,7 @@ async fn uncached_lookup_bypasses_cache() {
     server.release(1);
     let first = start(&describer, "example").await.unwrap().unwrap();
     assert_eq!(first.mode(), StreamMode::Provisioned);
-    // Concurrent calls share one request, and its response replaces the cached one.
+    // Concurrent calls share one request. Its response replaces the cached description.
     let tasks: Vec<_> = (0..20).map(|_| describe_uncached()).collect();
     server.wait_for_requests(2).await;
     server.release(1);
@@ -442,11 +443,11 @@ async fn cancelled_lookup_does_not_fail_others() {
     let waiter = start(&describer, "example");
     let remaining = start(&describer, "example");
     server.wait_for_requests(1).await;
-    // Dropping a waiting lookup has no effect.
+    // Dropping a lookup that waits for the request of another one has no effect.
     waiter.abort();
     assert!(waiter.await.unwrap_err().is_cancelled());
     server.wait_for_requests(1).await;
-    // After the requesting lookup is dropped, the next one sends a request.
+    // When the lookup that sent the request is dropped, one of the waiting lookups sends a new request.
     requester.abort();
     assert!(requester.await.unwrap_err().is_cancelled());
     server.wait_for_requests(2).await;
@@ -457,7 +458,7 @@ async fn cancelled_lookup_does_not_fail_others() {
 }
 
 #[tokio::test]
-async fn cancelled_listing_can_be_repeated() {
+async fn listing_after_cancelled_one_succeeds() {
     let server = GatedServer::new(|_| Ok((200, r#"{"Shards":[]}"#.to_owned())));
     let lister = SdkStreamInfo::new(&server.client());
     let first = tokio::spawn(lister.list_shards(&stream("example")).unwrap());

@@ -1,4 +1,4 @@
-//! `Error`: its kinds, texts, and the records it returns.
+//! The kinds and texts of an `Error`, and the records that it returns.
 
 use std::error::Error as _;
 
@@ -18,7 +18,7 @@ fn sink_of_missing_stream() -> KinesisSink<impl kinesis_sink::service::PutRecord
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_match_handles_sink_and_producer() {
+async fn one_match_covers_sink_and_producer_errors() {
     fn advice(error: &Error) -> &'static str {
         match error.kind() {
             ErrorKind::Full => "later",
@@ -66,14 +66,14 @@ async fn close_error_returns_undelivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn display_is_short_and_debug_has_cause() {
+async fn debug_shows_cause_and_display_does_not() {
     let mut sink = sink_of_missing_stream();
     let error = sink.send(Record::from("x")).await.unwrap_err();
     let text = "stream example refuses all requests (1 record kept); fix the cause and retry";
     assert_eq!(error.to_string(), text);
     let cause = error.source().unwrap().to_string();
     assert!(cause.contains("ResourceNotFoundException"), "{cause}");
-    // `fn main() -> Result<(), Error>` prints the debug output.
+    // An error that `main` returns is printed with `Debug`.
     assert_eq!(format!("{error:?}"), format!("{text}: {cause}"));
     for (record, text) in [
         (Record::from(("", "x")), "partition key is empty"),

@@ -1,4 +1,4 @@
-//! Failures of requests, entries, and services: retries, dead letters, fatal errors, panics, and outage logs.
+//! Failures of entries, requests, and services: retries, dead letters, fatal errors, panics, and log lines.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -56,7 +56,7 @@ async fn partial_failure_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fatal_error_returns_and_keeps_records() {
+async fn fatal_error_keeps_records_buffered() {
     for close in [false, true] {
         let service = MockService::failing(2, "AccessDeniedException");
         let mut sink = sink(&service);
@@ -103,7 +103,7 @@ async fn close_delivers_after_forward_error() {
 #[tokio::test(start_paused = true)]
 async fn request_error_is_retried_with_backoff() {
     for (code, sizes) in [
-        // The request is bisected in case one record is invalid. A record that failed alone is sent last.
+        // The sink bisects the request, because one record might be invalid. A record that failed alone is sent last.
         ("InternalFailure", vec![3, 3, 1, 1, 1, 1]),
         ("KMSThrottlingException", vec![3; 4]),
         ("ExpiredTokenException", vec![3; 4]),
@@ -279,7 +279,7 @@ async fn drop_warns_with_record_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flush_and_close_settle_before_error() {
+async fn flush_and_close_settle_all_before_error() {
     for close in [false, true] {
         let service = rejecting(&["0"]);
         let mut sink = sink(&service);
@@ -296,7 +296,7 @@ async fn flush_and_close_settle_before_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn forward_settles_before_error() {
+async fn forward_settles_all_before_error() {
     let service = rejecting(&["0"]);
     let mut sink = sink(&service);
     let error = stream::iter(records(0..9_000).map(Ok)).forward(&mut sink).await.unwrap_err();
@@ -316,7 +316,7 @@ async fn panicking_call_loses_no_record() {
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
 }
 
-/// A service whose first `times` calls of `poll_ready` panic.
+/// A service that panics in the first `times` calls of `poll_ready`.
 #[derive(Clone)]
 struct PanicsInPollReady {
     inner: MockService,
@@ -373,7 +373,7 @@ async fn panicking_poll_ready_uses_backoff() {
     assert_eq!(buffered(&sink), ["one"]);
 }
 
-/// `SpawnReady` panics when it is polled after an error.
+/// Uses `SpawnReady`, which panics if it is polled again after an error.
 #[tokio::test(start_paused = true)]
 async fn spawn_ready_error_loses_no_record() {
     let failing = FailsInPollReady { inner: MockService::delivering(), polls: Arc::default() };
@@ -385,7 +385,7 @@ async fn spawn_ready_error_loses_no_record() {
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
 }
 
-/// A service whose `poll_ready` is pending once, then fails.
+/// A service whose first `poll_ready` is pending and whose later ones fail.
 struct FailsInPollReady {
     inner: MockService,
     polls: Arc<AtomicUsize>,
@@ -467,7 +467,7 @@ fn poll_outside_runtime_loses_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn response_is_handled_before_sending() {
+async fn response_is_handled_before_next_request() {
     let service = MockService::failing(1, "InternalFailure");
     let mut sink = sink(&service);
     for record in records(0..500) {
@@ -485,7 +485,7 @@ async fn response_is_handled_before_sending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drop_sends_failed_to_dead_letter() {
+async fn dropped_sink_calls_dead_letter_handler() {
     let (sender, letters) = mpsc::channel();
     let mut sink = KinesisSink::builder("example")
         .with_dead_letters(move |undelivered| sender.send(undelivered).unwrap())
@@ -497,7 +497,7 @@ async fn drop_sends_failed_to_dead_letter() {
     assert_eq!(letters.try_iter().count(), 1);
 }
 
-/// A service whose first three calls of `poll_ready` fail.
+/// A service that returns an error from the first three calls of `poll_ready`.
 #[derive(Clone)]
 struct Unready(Arc<AtomicUsize>, MockService);
 

@@ -1,4 +1,5 @@
-//! Behaviors of `KinesisWriter`, the Python class that this crate replaces: batching, `put_records()`, and requeueing.
+//! The behaviors of the Python class `KinesisWriter`, which this crate replaces: batching, `put_records()`, and
+//! requeueing.
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::limits::Limits;
@@ -107,12 +108,12 @@ async fn empty_flush_sends_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn partial_failure_is_requeued_in_front() {
+async fn failed_entries_are_requeued_in_front() {
     let fails = |call: usize, index: usize| call < 2 && index.is_multiple_of(100);
     let service = MockService::new(move |call, request| {
         Ok(answer_each(request, |index| !fails(call, index)))
     });
-    // One request at a time, as the class did, and no rate limit.
+    // `KinesisWriter` sends one request at a time and has no rate limit.
     let limits = Limits::default().with_shard_records(1_000_000);
     let builder = KinesisSink::builder("example")
         .with_max_in_flight(1)
@@ -193,7 +194,7 @@ async fn json_values_are_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn batch_log_follows_level() {
+async fn batches_are_logged_at_debug_level() {
     for (level, lines) in [(Level::DEBUG, 2), (Level::INFO, 0)] {
         let logs = Logs::listen(level);
         let stack = ServiceBuilder::new().trace_put_records().service(MockService::delivering());
@@ -211,7 +212,7 @@ async fn status_reports_last_request() {
     for record in records(0..500) {
         writer.feed(record).await.unwrap();
     }
-    // Collects the first response but not the second.
+    // The second `flush` handles the response to the first request but does not wait for the retry.
     assert!(writer.flush().now_or_never().is_none());
     tokio::time::sleep(std::time::Duration::from_millis(21)).await;
     assert!(writer.flush().now_or_never().is_none());

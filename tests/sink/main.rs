@@ -1,4 +1,4 @@
-//! Tests of `KinesisSink`: the contract of `futures::Sink`, failures, settings, and limits of the input.
+//! Tests of `KinesisSink`: the contract of `futures::Sink`, failures, settings, and input limits.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! Logs of outages and sustained throttling: one line at the start, one a minute, and one at the end.
+//! Log lines of outages and of sustained throttling: one at the start, one per minute, and one at the end.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -24,7 +24,7 @@ fn builder() -> SinkBuilder {
     })
 }
 
-/// Fails every request until `duration` has passed, then delivers everything.
+/// Returns a service that fails every request until `duration` has passed and then delivers all entries.
 fn failing_for(duration: Duration) -> MockService {
     let began = Instant::now();
     MockService::new(move |_, request| {
@@ -36,7 +36,7 @@ fn failing_for(duration: Duration) -> MockService {
     })
 }
 
-/// Returns the numbers of lines at ERROR, WARN, and INFO.
+/// Returns the number of log lines at ERROR, WARN, and INFO.
 fn counts(logs: &Logs) -> [usize; 3] {
     ["ERROR", "WARN", "INFO"].map(|level| logs.with(level).len())
 }
@@ -50,7 +50,7 @@ async fn poll_for(sink: &mut KinesisSink<MockService>, duration: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flapping_endpoint_is_one_outage() {
+async fn flapping_endpoint_logs_one_outage() {
     let logs = Logs::listen(Level::INFO);
     let began = Instant::now();
     let mut rng = fastrand::Rng::with_seed(1);
@@ -95,7 +95,8 @@ async fn long_outage_is_logged_every_minute() {
     }
 }
 
-/// Returns how long a call takes: the first two fail at once, and later ones take an hour.
+/// Returns the response delay of a call. The first two calls return `None` and fail immediately; later calls succeed
+/// after an hour.
 fn response_delay(call: usize) -> Option<Duration> {
     (call >= 2).then_some(60 * MINUTE)
 }
@@ -130,7 +131,7 @@ async fn outage_is_logged_while_request_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn single_failure_is_no_outage() {
+async fn single_failure_logs_no_outage() {
     let logs = Logs::listen(Level::INFO);
     let mut sink = builder().build_with(MockService::failing(1, "InternalFailure")).unwrap();
     sink.send(Record::from("one")).await.unwrap();
@@ -207,7 +208,7 @@ async fn throttled_requests_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failing_entries_count_as_outage() {
+async fn failing_entries_are_logged_as_outage() {
     let logs = Logs::listen(Level::INFO);
     let began = Instant::now();
     let service = MockService::new(move |_, request| {

@@ -1,4 +1,4 @@
-//! Requests that fail repeatedly are bisected, so that a poison record does not delay other records.
+//! Bisection of requests that fail repeatedly, so that a poison record does not delay other records.
 #![cfg(feature = "sim")]
 
 use std::time::Duration;
@@ -26,7 +26,8 @@ fn record(number: usize) -> Record {
     Record::from((format!("key-{}", number % 100), format!("{number:08}")))
 }
 
-/// Feeds and flushes records for at most `limit`, then waits for the rest of it. Record `poisoned` contains the marker.
+/// Feeds and flushes records for at most `limit`, and returns when `limit` has passed. Record `poisoned` contains
+/// [`POISON`].
 async fn feed<S>(sink: &mut S, numbers: std::ops::Range<usize>, poisoned: usize, limit: Duration)
 where
     S: SinkExt<Record, Error = kinesis_sink::Error> + Unpin,
@@ -49,13 +50,13 @@ where
     }
 }
 
-/// Error codes and HTTP statuses of failed requests. A proxy's response has no code.
+/// Error codes and HTTP statuses of the failed requests. A response that a proxy generates has no code.
 const REQUEST_FAULTS: [(Option<&str>, u16); 3] =
     [(Some("InternalFailure"), 500), (None, 403), (None, 503)];
 
 #[tokio::test(start_paused = true)]
 async fn slow_link_delivers_with_defaults() {
-    // 256 kbit/s.
+    // 32,000 bytes/s are 256 kbit/s.
     let stream = stream(SimStream::builder().with_bandwidth(32_000));
     let mut sink = build(&stream, KinesisSink::builder("example"));
     let began = Instant::now();
@@ -74,7 +75,7 @@ async fn slow_link_delivers_with_defaults() {
     }
     println!("delivered and written after 100, 200, .. s: {figures:?}");
     assert!(figures[0].0 >= 500, "{figures:?}");
-    // The link carries 2,200 records in 100 s.
+    // The link can carry 2,200 records in 100 s.
     let (delivered, written) = figures[5];
     assert!(delivered - figures[0].0 > 5 * 1_400, "{figures:?}");
     assert!(written - delivered < 1_000, "duplicates: {figures:?}");
@@ -92,7 +93,7 @@ async fn late_responses_cause_few_duplicates() {
     println!("{delivered} of 100 records delivered, {written} written");
     assert!(flushed.is_ok() && delivered == 100, "{delivered} delivered, {written} written");
     assert!(written <= 400, "{written}");
-    // The timeout stays longer, so later records are written once.
+    // The sink keeps the longer request timeout, so later records are usually written only once.
     for number in 100..1_000 {
         sink.send(record(number)).await.unwrap();
         if number % 300 == 0 {
@@ -122,7 +123,7 @@ async fn poison_record_delays_no_other_record() {
                 (totals.failed, sink.status().queued.records + sink.status().in_flight.records),
                 (0, 1)
             );
-            // About one request per half of the backoff ceiling.
+            // The poison record is retried about once per half of the backoff ceiling.
             assert!(stream.stats().failed_requests < 1_000, "{:?}", stream.stats());
             stream.set_faults(Faults::default());
             timeout(seconds(10), sink.flush()).await.unwrap().unwrap();
@@ -151,7 +152,7 @@ async fn deadline_fails_only_poison_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_poison_records_delay_no_other() {
+async fn several_poison_records_delay_no_others() {
     let faults = Faults::default().with_poisoned_requests(POISON, Some("InternalFailure"), 500);
     let stream = stream(SimStream::builder().with_faults(faults));
     let mut sink = build(&stream, KinesisSink::builder("example"));
@@ -165,7 +166,7 @@ async fn several_poison_records_delay_no_other() {
     assert_eq!(sink.totals().delivered, 5_000 - 29);
 }
 
-/// Feeds aggregated records, one of which the stream never accepts.
+/// Feeds records to an aggregating sink. The stream fails each entry that contains record 1,000.
 async fn feed_aggregated(
     aggregation: Aggregation,
     ordering: RecordOrdering,

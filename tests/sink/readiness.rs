@@ -1,5 +1,5 @@
-//! Permits of a service that several sinks share: a sink waits for one or keeps it only while it is polled and has records
-//! to send.
+//! Permits of a service that several sinks share. A sink waits for a permit, or keeps one, only while it is polled and
+//! has records to send.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use crate::support::mock_service::{MockService, records, texts};
 
 const ROUND_TRIP: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
-/// Time that an unpolled sink keeps a permit.
+/// Time after which a sink that is not polled releases its permit.
 const CLAIM_WITHIN: Duration = Duration::from_secs(1);
 
 fn service() -> MockService {
@@ -42,7 +42,7 @@ where
     BoxCloneSyncService::new(service.map_err(Into::into))
 }
 
-/// Shared stacks that allow one request at a time.
+/// Returns service stacks that several sinks can share and that allow one request at a time.
 fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     let builder = ServiceBuilder::new;
     let limited = || builder().concurrency_limit(1).service(service.clone());
@@ -65,9 +65,9 @@ fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     ]
 }
 
-/// While producer `b` waits for a permit, its only record expires. Producer `a` can still send.
+/// The only record of producer `b` expires while `b` waits for a permit. Producer `a` can still send.
 #[tokio::test(start_paused = true)]
-async fn expired_record_leaves_permit_queue() {
+async fn expired_record_does_not_block_permits() {
     let names = stacks(&service()).into_iter().map(|(name, _)| name);
     for (which, name) in names.enumerate() {
         let service = service();
@@ -117,7 +117,7 @@ async fn unpolled_sink_does_not_starve_others() {
         a.send(Record::from("2")).await.unwrap();
         let flushed = timeout(DAY, a.flush()).await;
         flushed.unwrap_or_else(|_| panic!("{name}: not sent within a day")).unwrap();
-        // Its requests and those queued earlier, one of which may be the unpolled sink's.
+        // Covers the requests of `a` and those queued before them, which can include one of the unpolled sink.
         let limit = 4 * ROUND_TRIP + CLAIM_WITHIN;
         assert!(began.elapsed() <= limit, "{name}: {:?}", began.elapsed());
         sleep(Duration::from_secs(10)).await;
@@ -128,7 +128,7 @@ async fn unpolled_sink_does_not_starve_others() {
     }
 }
 
-/// Returns a limit of one, and the clone that has the permit.
+/// Returns a service that allows one request at a time, and the clone of the service that has the permit.
 fn busy(service: &MockService) -> (ConcurrencyLimit<MockService>, ConcurrencyLimit<MockService>) {
     let limit = ConcurrencyLimit::new(service.clone(), 1);
     let mut taken = limit.clone();
@@ -147,7 +147,7 @@ where
 {
     sink.feed(Record::from(record.to_owned())).await.unwrap();
     assert!(sink.flush().now_or_never().is_none());
-    // Lets the waiting task run.
+    // Lets the task run that waits for the permit.
     sleep(Duration::from_millis(1)).await;
 }
 
@@ -159,7 +159,7 @@ async fn take_undelivered_releases_permit() {
     assert_eq!(texts(&sink.take_undelivered()), ["one"]);
     drop(taken);
     assert!(is_free(&limit), "at once");
-    // The sink has the permit by now.
+    // The second sink already has the permit when its records are taken.
     let (limit, taken) = busy(&service());
     let mut sink = builder().build_with(limit.clone()).unwrap();
     feed_and_poll(&mut sink, "one").await;
@@ -208,7 +208,7 @@ async fn waiters_get_permits_in_order() {
     let mut producers = Vec::new();
     for (n, producer) in sinks {
         producer.send(Record::from(n.to_string())).await.unwrap();
-        // Polls do not change the order.
+        // Polling a producer that already waits does not change the order.
         for (_, earlier) in &producers {
             let earlier: &kinesis_sink::Producer = earlier;
             assert!(earlier.flush().now_or_never().is_none());
@@ -257,7 +257,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// The first runtime still exists but does not run.
+/// The runtime of the first poll still exists but does not run, so its tasks make no progress.
 #[test]
 fn waiter_moves_to_another_runtime() {
     let service = service();
@@ -291,7 +291,7 @@ fn runtime_shutdown_releases_permit() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-/// A service whose `poll_ready` is pending once, then fails or panics once.
+/// A service whose first `poll_ready` is pending. The second one fails or panics, and later ones succeed.
 #[derive(Clone)]
 struct FailsOnSecondPoll {
     inner: MockService,

@@ -1,4 +1,4 @@
-//! Deserialization of `Settings` from files and environment variables, and the errors of invalid values.
+//! Deserialization of `Settings` from files and from environment variables, and the errors for invalid values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ struct Config {
     sink: Settings,
 }
 
-/// The settings in [`TOML`], [`JSON`], and [`ENVIRONMENT`].
+/// Returns the settings that [`TOML`], [`JSON`], and [`ENVIRONMENT`] contain.
 fn expected() -> Settings {
     let mut settings = Settings::default();
     settings.limits = Limits::default()
@@ -133,7 +133,8 @@ const ENVIRONMENT: [(&str, &str); 23] = [
     ("SINK__FATAL_POLICY", "stop"),
 ];
 
-/// Deserializes variables as `config` and `figment` do: nested by `__`, with strings as values.
+/// Deserializes environment variables in the form in which the crates `config` and `figment` provide them: names are
+/// split at `__`, and all values are strings.
 fn read_environment(variables: &[(&str, &str)]) -> serde_json::Result<Config> {
     let mut root = json!({});
     for (name, value) in variables {
@@ -180,7 +181,7 @@ fn environment_sets_everything() {
 }
 
 #[test]
-fn flat_map_of_strings_is_read() {
+fn flat_map_of_strings_is_parsed() {
     let variables = BTreeMap::from([
         ("buffer_bytes", "64MiB"),
         ("buffer_records", "20000"),
@@ -201,7 +202,7 @@ fn flat_map_of_strings_is_read() {
 }
 
 #[test]
-fn sizes_are_read_in_every_unit() {
+fn sizes_are_parsed_in_every_unit() {
     for (text, bytes) in [
         ("33554432", 32 * MIB),
         ("33_554_432", 32 * MIB),
@@ -220,7 +221,7 @@ fn sizes_are_read_in_every_unit() {
 }
 
 #[test]
-fn linger_is_read_in_each_mode() {
+fn linger_is_parsed_in_each_mode() {
     let second = Duration::from_secs(1);
     for (value, linger) in [
         (json!("1s"), Linger::Auto(second)),
@@ -236,7 +237,7 @@ fn linger_is_read_in_each_mode() {
 }
 
 #[test]
-fn null_means_no_value() {
+fn null_keeps_default_value() {
     let optional = ["buffer_records", "max_attempts", "deadline", "seed"];
     for key in optional {
         assert_eq!(read(json!({ key: null })), Settings::default(), "{key}");
@@ -245,7 +246,7 @@ fn null_means_no_value() {
 }
 
 #[test]
-fn written_settings_are_read_back() {
+fn serialized_settings_are_parsed_back() {
     let settings = expected();
     let written = serde_json::to_value(&settings).unwrap();
     assert_eq!(written["buffer_bytes"], 32 * MIB);
@@ -306,7 +307,7 @@ fn invalid_value_names_its_setting() {
 }
 
 #[test]
-fn invalid_stream_name_is_refused() {
+fn invalid_stream_name_is_rejected() {
     let error = read_environment(&[("STREAM", "a b")]).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -363,7 +364,7 @@ fn conflict_names_changed_setting_first() {
 }
 
 #[test]
-fn build_error_has_path_of_setting() {
+fn build_error_has_setting_path() {
     let mut settings = Settings::default();
     let mut backoff = BackoffSettings::default();
     backoff.base = Duration::from_secs(60);
@@ -376,7 +377,7 @@ fn build_error_has_path_of_setting() {
 }
 
 #[test]
-fn build_warns_of_small_buffer() {
+fn build_warns_if_requests_cannot_be_full() {
     let warnings = |sink: Value| {
         let logs = Logs::listen(Level::WARN);
         build(read(sink)).unwrap();

@@ -1,4 +1,4 @@
-//! `Settings` in a configuration file correspond to the setters of `SinkBuilder`.
+//! Correspondence between the `Settings` in a configuration file and the setters of `SinkBuilder`.
 
 #![cfg(feature = "metrics")]
 
@@ -15,7 +15,7 @@ use kinesis_sink::{
     Aggregation, KinesisSink, Record, RecordOrdering, Settings, SinkBuilder, StreamId,
 };
 
-/// All settings, with values other than the defaults.
+/// A file that sets all settings to values other than the defaults.
 const ALL: &str = r#"
     max_in_flight = 8
     linger = { fixed = "1s 500ms" }
@@ -44,7 +44,7 @@ const ALL: &str = r#"
     shard_bytes = 524_288
 "#;
 
-/// All settings with a default, with that value.
+/// A file that sets all settings that have a default to this default.
 const DEFAULTS: &str = r#"
     max_in_flight = 4
     linger = { adaptive = "100ms" }
@@ -72,7 +72,7 @@ const DEFAULTS: &str = r#"
 
 const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
 
-/// Setters without a setting of the same name.
+/// Setters that have no setting of the same name.
 const CODE_ONLY: [&str; 5] =
     ["classify", "dead_letter_handler", "dead_letters", "settings", "stream_info"];
 
@@ -158,7 +158,7 @@ fn each_setter_has_a_setting() {
 }
 
 #[test]
-fn missing_keys_have_their_defaults() {
+fn missing_keys_keep_defaults() {
     assert_eq!(read(""), Settings::default());
     let alone = read("max_in_flight = 8");
     let mut settings = Settings::default();
@@ -227,7 +227,7 @@ fn enums_and_durations_round_trip() {
 }
 
 #[test]
-fn unknown_key_is_refused_by_name() {
+fn unknown_key_error_names_key() {
     for (text, key) in [
         ("max_inflight = 4", "`max_inflight`, expected one of `limits`, `max_in_flight`"),
         ("limits = { shard_record = 4 }", "`shard_record`, expected one of `request_entries`"),
@@ -281,7 +281,7 @@ async fn describe_stream_controls_lookup() {
     for (text, described) in
         [("", true), ("describe_stream = true", true), ("describe_stream = false", false)]
     {
-        // A described stream with this strategy refuses aggregates.
+        // If the sink describes the stream, it rejects aggregated records, because the stream has this distribution.
         let stream = SimStream::builder().with_distribution(Distribution::Auto);
         let client = stream.build().unwrap().client();
         let builder = builder().with_settings(read(text)).with_aggregation(Aggregation::PerKey);

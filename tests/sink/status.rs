@@ -1,4 +1,4 @@
-//! Status and conditions of sinks and producers.
+//! `Status` and `Condition` of sinks and producers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use kinesis_sink::{KinesisSink, Producer, Record};
 use tokio::time::sleep;
 use tower::{BoxError, service_fn};
 
-/// A stream that fails every request for 30 s.
+/// Returns a stream that fails every request for 30 s.
 fn failing() -> SimStream {
     let stream = SimStream::new(1);
     stream.set_faults(Faults::default().with_outage("InternalFailure", 500));
@@ -111,7 +111,7 @@ async fn watch_sees_outage_begin_and_end() {
     assert_eq!(watch.changed().await, None, "change after closing");
 }
 
-/// A service that denies all requests while `denied` is `true`.
+/// Returns a service that denies requests while `denied` is `true`.
 fn denying(
     denied: tokio::sync::watch::Receiver<bool>,
 ) -> impl kinesis_sink::service::PutRecordsService + Clone {
@@ -160,7 +160,7 @@ async fn stopped_condition_keeps_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sink_ends_closed_or_abandoned() {
+async fn close_and_drop_set_final_condition() {
     let stream = SimStream::new(1);
     let sink = || KinesisSink::new(&stream.client(), "example").unwrap();
     let mut closed = sink();
@@ -215,7 +215,7 @@ async fn status_serializes_for_health_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_ends_without_records() {
+async fn refused_condition_ends_after_deadline() {
     let (_deny, denied) = tokio::sync::watch::channel(true);
     let builder = KinesisSink::builder("example").with_deadline(Duration::from_secs(10));
     let builder = builder
@@ -231,7 +231,7 @@ async fn refusal_ends_without_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn take_undelivered_ends_failing() {
+async fn take_undelivered_ends_failing_condition() {
     let stream = failing();
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     sink.feed(Record::from("a record")).await.unwrap();
@@ -257,7 +257,7 @@ async fn full_buffer_accepts_no_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelled_wait_loses_no_change() {
+async fn cancelled_wait_for_keeps_pending_change() {
     let stream = failing();
     let producer = KinesisSink::new(&stream.client(), "example").unwrap().spawn();
     let mut watch = producer.watch();
@@ -265,7 +265,7 @@ async fn cancelled_wait_loses_no_change() {
     let never = watch.wait_for(|_| false);
     assert!(tokio::time::timeout(Duration::from_secs(1), never).await.is_err());
     assert!(matches!(watch.changed().now_or_never(), Some(Some(Condition::Failing { .. }))));
-    // A watch does not report changes that cancel each other out.
+    // A watch does not report a change that was reverted before the watch was polled.
     let mut second = producer.watch();
     assert_eq!(watch.changed().await, Some(Condition::Working));
     assert_eq!(second.changed().now_or_never(), Some(Some(Condition::Working)));
@@ -290,7 +290,7 @@ async fn closing_condition_shows_error() {
     assert_eq!(watch.changed().await, Some(Condition::Closed));
 }
 
-/// A producer whose service responds immediately and rejects records with the data "bad".
+/// Returns a producer whose service responds immediately and rejects records with the data "bad".
 fn rejecting(buffer_records: usize) -> Producer {
     let service = service_fn(|request: PutRecordsRequest| async move {
         tokio::task::yield_now().await;

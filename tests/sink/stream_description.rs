@@ -1,4 +1,4 @@
-//! How a sink uses the description and the shards of a stream, and how it handles failing or partial sources.
+//! Use of the stream description and the shard list by a sink, including sources that fail or provide only one of them.
 
 use std::error::Error as _;
 use std::pin::Pin;
@@ -41,7 +41,7 @@ fn sink(builder: SinkBuilder, service: &MockService) -> KinesisSink<MockService>
 type Describe =
     dyn Fn(StreamId) -> BoxFuture<'static, Result<StreamDescription, BoxError>> + Send + Sync;
 
-/// A describer that takes 10 ms and counts its calls.
+/// A source of descriptions that responds after 10 ms and counts its calls.
 #[derive(Clone, Default)]
 struct Describer(Arc<AtomicUsize>);
 
@@ -77,7 +77,7 @@ fn record_of(bytes: usize) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn auto_distribution_refuses_aggregation() {
+async fn auto_distribution_rejects_aggregation() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let service = MockService::delivering();
         let describer = Describer::default();
@@ -111,7 +111,7 @@ async fn auto_distribution_accepts_plain_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn missing_stream_refuses_first_record() {
+async fn missing_stream_rejects_first_record() {
     let service = MockService::delivering();
     let describer = Describer::default();
     let missing = |call| match call {
@@ -210,7 +210,7 @@ async fn transient_error_gets_five_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_delay_description() {
+async fn credentials_errors_delay_description() {
     let service = MockService::delivering();
     let describer = Describer::default();
     let began = Instant::now();
@@ -222,7 +222,7 @@ async fn refused_credentials_delay_description() {
         }
     };
     let mut sink = sink(aggregating().with_stream_info(describer.answering(refused)), &service);
-    // The stream is described after four minutes of refused credentials.
+    // After four minutes of credentials errors the description succeeds. It reports AUTO, so the record is rejected.
     let refused = sink.send(Record::from("a")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     let source = refused.source().unwrap();
@@ -290,7 +290,7 @@ async fn large_record_waits_for_description() {
     assert!(producer.put(record_of(10 * MIB + 1)).await.is_err());
     producer.close().await.unwrap();
 
-    // The producer's sink waits as well.
+    // A sink of the producer waits for the description as well.
     let described = Describer::default().answering(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &service).spawn();
@@ -349,7 +349,7 @@ async fn early_records_respect_stream_limit() {
 async fn large_record_error_is_immediate() {
     let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
     let try_send = |producer: &Producer, bytes| producer.try_send(record_of(bytes)).unwrap_err();
-    // A record above the configured limit, or above that of any stream, fails without waiting.
+    // A record that exceeds the configured limit, or the limit of any stream, fails without a wait for the description.
     let producer = sink(silent(), &MockService::delivering()).spawn();
     let refused = producer.send(record_of(10 * MIB + 1)).now_or_never().expect("at once");
     assert_too_large(&refused.unwrap_err(), 10 * MIB + 1, 10 * MIB);
@@ -357,7 +357,7 @@ async fn large_record_error_is_immediate() {
         silent().configure(|settings| settings.limits = Limits::default().with_record_bytes(1_000));
     let lower = sink(limited, &MockService::delivering()).spawn();
     assert_too_large(&try_send(&lower, 2_000), 2_000, 1_000);
-    // A producer that has ended is not full.
+    // After the producer has ended, `try_send` returns the final error instead of `ErrorKind::Full`.
     assert_eq!(try_send(&producer, 2 * MIB).kind(), ErrorKind::Full);
     producer.clone().close().await.unwrap();
     assert_eq!(try_send(&producer, 2 * MIB).kind(), ErrorKind::Closed);
@@ -367,7 +367,7 @@ async fn large_record_error_is_immediate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_stream_is_still_described() {
+async fn stream_created_later_is_described() {
     let describer = Describer::default();
     let described = describer.answering(|call| match call {
         0..20 => Err(service_error("ResourceNotFoundException")),
@@ -407,7 +407,7 @@ async fn retry_policy_reports_missing_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_sinks_become_ready() {
+async fn waiting_sinks_become_ready_after_lookup() {
     let described = Describer::default().answering(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &MockService::delivering()).spawn();
@@ -458,7 +458,7 @@ async fn dropped_sink_cancels_lookup() {
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 }
 
-/// A source without answers that counts its calls.
+/// A source that provides neither a description nor a shard list, and that counts its calls.
 #[derive(Clone, Default)]
 struct EmptySource {
     descriptions: Arc<AtomicUsize>,

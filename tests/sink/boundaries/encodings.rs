@@ -1,4 +1,4 @@
-//! Protocols and serializers of `PutRecords`, and a consumer that reads the records.
+//! The four ways to encode a `PutRecords` request, and a consumer that reads the records back.
 
 use std::collections::HashMap;
 

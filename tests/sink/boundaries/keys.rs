@@ -1,4 +1,4 @@
-//! Partition keys of every kind of Unicode text.
+//! Partition keys of all lengths and with all kinds of Unicode characters.
 
 use std::collections::HashMap;
 
@@ -18,11 +18,11 @@ use tower::ServiceExt;
 
 use super::encodings::{ENCODINGS, Encoding, read_back};
 
-/// Characters of one, two, three, and four bytes.
+/// Characters whose UTF-8 encoding has one, two, three, and four bytes.
 const WIDTHS: [&str; 4] = ["k", "ß", "€", "🦀"];
 
-/// Unusual keys: lookalikes, combining characters, right-to-left text, zero width, the last code points, and characters
-/// that JSON escapes.
+/// Unusual keys, separated by `|`: lookalikes, combining and zero-width characters, right-to-left text, the last code
+/// points, and characters that JSON escapes.
 const ODD: &str = concat!(
     "é|e\u{301}|ﬁ|Å|\u{212b}|İ|ı|ẞ|\u{301}|\u{202e}abc|مفتاح|מפתח\u{200f}|a\u{200b}b|a\u{200d}b|\u{feff}k|",
     "👩\u{200d}👩\u{200d}👧|\u{d7ff}\u{e000}|\u{fffd}|\u{fffe}|\u{ffff}|\u{10fffe}|\u{10ffff}|",
@@ -31,7 +31,7 @@ const ODD: &str = concat!(
 );
 
 fn keys() -> Vec<String> {
-    // Keys of up to 23 bytes are stored inline.
+    // Keys of up to 23 bytes are stored inline, without an allocation.
     let lengths = [1, 2, 5, 6, 7, 8, 11, 12, 22, 23, 24, 127, 128, 255, 256];
     let widths = WIDTHS.iter().flat_map(|one| lengths.map(|length| one.repeat(length)));
     let controls = ('\0'..='\u{9f}').filter(|letter| letter.is_control()).map(String::from);
@@ -59,7 +59,7 @@ fn stream() -> SimStream {
     SimStream::builder().with_shards(4).with_seed(1).build().unwrap()
 }
 
-/// Sends a record with each key, its index as payload, and returns the deliveries.
+/// Sends a record for each key and returns the deliveries. The payload of a record is the index of its key.
 async fn send(
     encoding: Encoding,
     kinesis: &SimStream,
@@ -133,7 +133,7 @@ async fn key_arrives_unchanged_in_aggregate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_record_returns_its_key() {
+async fn failed_record_keeps_its_key() {
     let keys = keys();
     for &encoding in ENCODINGS {
         for aggregation in [Aggregation::Off, Aggregation::PerShard] {
@@ -146,7 +146,7 @@ async fn failed_record_returns_its_key() {
             let mut receipts = Vec::new();
             for (number, key) in keys.iter().enumerate() {
                 let (record, receipt) = Record::from((key.as_str(), "x")).tracked();
-                // Records with an even index return through receipts, the others through the sink.
+                // A failed record with an even index is returned through its receipt, the others by the sink.
                 receipts.extend((number % 2 == 0).then_some(receipt));
                 sink.feed(record).await.unwrap();
             }
@@ -210,7 +210,7 @@ async fn empty_or_oversized_key_is_rejected() {
             assert_eq!(refused.record(), Some(&record));
             producer.close().await.unwrap();
         }
-        // The stream rejects such an entry as well.
+        // The simulated stream rejects an entry with such a key as well.
         for &encoding in ENCODINGS {
             let entry = Entry::new(Bytes::from_static(b"x"), Some(key.as_str().into()), None);
             let request = PutRecordsRequest::new(kinesis.id(), vec![entry]);

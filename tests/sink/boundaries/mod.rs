@@ -1,4 +1,5 @@
-//! Keys, payloads, sizes, and settings at the limits of their ranges: records arrive unchanged or return with a reason.
+//! Keys, payloads, sizes, and settings at the limits of their ranges. Records arrive unchanged or are returned with a
+//! reason.
 #![cfg(feature = "sim")]
 
 mod encodings;

@@ -1,4 +1,4 @@
-//! Payloads that are empty, or that are or resemble aggregates.
+//! Empty payloads, payloads that are aggregates, and payloads that only resemble one.
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -39,7 +39,7 @@ fn lookalikes() -> Vec<Bytes> {
     ]
 }
 
-/// Payloads that are aggregates. Consumers deaggregate them if they are sent as records.
+/// Payloads that are aggregates. If one is sent as a plain record, consumers deaggregate it.
 fn aggregates() -> Vec<Bytes> {
     let nested = encode(&[Member::new("z", aggregate()), Member::new("z", "")]).unwrap();
     let of_one = encode(&[Member::new("x", "alone")]).unwrap();
@@ -91,7 +91,7 @@ async fn payload_arrives_unchanged_in_aggregate() {
             sink.close().await.unwrap();
             let read: Vec<_> = read_back(&kinesis).await.into_values().collect();
             let [read] = read.try_into().expect("one aggregate");
-            // Deaggregation removes one layer only.
+            // `deaggregate` does not deaggregate the members, even if a member is an aggregate itself.
             assert!(
                 data(&read.data.into_inner().into()) == payloads,
                 "{aggregation:?} {encoding:?}"
@@ -101,7 +101,7 @@ async fn payload_arrives_unchanged_in_aggregate() {
 }
 
 #[test]
-fn deaggregate_keeps_lookalike_payload() {
+fn lookalike_payload_is_not_deaggregated() {
     for payload in lookalikes() {
         let members = deaggregate(&payload);
         assert!(!members.is_aggregate());

@@ -1,4 +1,4 @@
-//! Random combinations of minimum and maximum settings while requests and entries fail.
+//! Sinks with random combinations of minimum and maximum settings, while requests and entries fail.
 
 use std::env;
 
@@ -38,7 +38,7 @@ async fn random_settings_deliver_over_many_seeds() {
     run(100..5_000).await;
 }
 
-/// Checks `seeds`, or only the seed in `RANDOM_SETTINGS_SEED`.
+/// Checks each seed in `seeds`. If `RANDOM_SETTINGS_SEED` is set, checks only that seed.
 async fn run(seeds: std::ops::Range<u64>) {
     let seeds = match env::var("RANDOM_SETTINGS_SEED") {
         Ok(seed) => {
@@ -102,7 +102,7 @@ fn sink(rng: &mut Rng, seed: u64, kinesis: &SimStream) -> KinesisSink<SimService
     builder.build_with(kinesis.service()).unwrap()
 }
 
-/// Sets each setting to its minimum or maximum, or leaves it unchanged.
+/// Sets each setting to its minimum or its maximum, or leaves it at its default.
 fn randomize<B>(rng: &mut Rng, settings: Vec<Setting<B>>, builder: B) -> B {
     settings.into_iter().fold(builder, |builder, Setting { bounds: [low, high], .. }| {
         match rng.u32(0..5) {

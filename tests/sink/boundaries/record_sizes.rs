@@ -1,4 +1,4 @@
-//! Records at the size limit, up to 10 MiB, and one byte above it.
+//! Records whose size is exactly a limit (up to 10 MiB), and records that exceed a limit by one byte.
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -12,7 +12,7 @@ use super::encodings::ENCODINGS;
 
 const KEY: &str = "key";
 
-/// A stream that accepts records of the maximum size.
+/// Returns a stream that accepts records of up to 10 MiB.
 fn stream() -> SimStream {
     let builder = SimStream::builder().with_shards(2).with_seed(1);
     builder.with_max_record_bytes(MAX_RECORD_BYTES).build().unwrap()
@@ -31,7 +31,7 @@ fn sink(kinesis: &SimStream, builder: SinkBuilder) -> KinesisSink<SimService> {
     builder.build_with(kinesis.service()).unwrap()
 }
 
-/// A record of `bytes` bytes, including the key.
+/// Returns a record of `bytes` bytes, including the partition key.
 fn record(bytes: usize) -> Record {
     Record::from((KEY, Bytes::from(vec![bytes as u8; bytes - KEY.len()])))
 }
@@ -81,7 +81,7 @@ async fn described_stream_sets_record_limit() {
         let kinesis = SimStream::builder().with_max_record_bytes(limit).build().unwrap();
         let builder = KinesisSink::builder("example").with_stream_info(kinesis.clone());
         let mut sink = sink(&kinesis, builder);
-        // Records above the default request size are sent alone.
+        // A record that exceeds the default request size is sent alone.
         for size in [100, limit, 100, limit] {
             sink.feed(record(size)).await.unwrap();
         }
@@ -100,7 +100,7 @@ async fn described_stream_sets_record_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_and_small_records_fill_requests() {
+async fn large_and_small_records_are_delivered() {
     let kinesis = stream();
     let mut sink = sink(&kinesis, builder());
     let small = MAX_REQUEST_BYTES / 20;
@@ -113,7 +113,7 @@ async fn large_and_small_records_fill_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn small_buffer_accepts_one_record() {
+async fn tiny_buffer_accepts_one_large_record() {
     for bytes in [1, 1_000, MAX_RECORD_BYTES - 1] {
         let kinesis = stream();
         let mut owned =
@@ -134,11 +134,12 @@ async fn small_buffer_accepts_one_record() {
     }
 }
 
-/// Size of an aggregate of two members without their payloads, each of some 5 MiB (a length field of four bytes).
+/// Size of an aggregate with two members of about 5 MiB each, without the payloads. The length field of such a payload
+/// has four bytes.
 const AGGREGATE_OVERHEAD: usize = 20 + (2 + KEY.len()) + 2 * (1 + 4 + 2 + 1 + 4) + KEY.len();
 
 #[tokio::test(start_paused = true)]
-async fn aggregate_fills_to_last_byte() {
+async fn aggregate_fills_record_limit_exactly() {
     let half = (MAX_RECORD_BYTES - AGGREGATE_OVERHEAD) / 2;
     let rest = MAX_RECORD_BYTES - AGGREGATE_OVERHEAD - half;
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
@@ -181,7 +182,7 @@ async fn largest_record_is_not_aggregated() {
 
 #[tokio::test(start_paused = true)]
 async fn record_over_stream_limit_fails_alone() {
-    // The sink's limit is 10 MiB, the stream's is 1 MiB.
+    // The record limit of the sink is 10 MiB, that of the stream is 1 MiB.
     let kinesis = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let mut sink = sink(&kinesis, builder());
     for size in [100, DEFAULT_RECORD_BYTES + 1, 200, MAX_RECORD_BYTES, DEFAULT_RECORD_BYTES] {

@@ -1,4 +1,4 @@
-//! Settings with a range: both bounds, and values outside.
+//! A setting with a range: changes that set it to each bound and to values outside of the range.
 
 use kinesis_sink::BuildError;
 
@@ -21,7 +21,7 @@ pub fn range<B: 'static, T: Copy + 'static>(
     Setting { field, bounds: bounds.map(change), outside }
 }
 
-/// Asserts that `error` names `field`, its value, and its range.
+/// Asserts that `error` is a range error that names `field`, its value, and its range.
 pub fn assert_out_of_range(error: &BuildError, field: &str) {
     assert!(matches!(error, BuildError::OutOfRange { .. }), "{error}");
     assert_eq!(error.setting(), Some(field));

@@ -1,5 +1,5 @@
-//! Each setting of the simulated stream at both bounds of its range, where it accepts records, and outside, where
-//! `build` fails.
+//! Ranges of the settings of the simulated stream. With a setting at either bound, the stream accepts records. With a
+//! value outside of the range, `build` fails.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn settings() -> Vec<Setting<SimBuilder>> {
             &[0, MAX_RECORD_BYTES + 1],
             SimBuilder::with_max_record_bytes,
         ),
-        // Settings without values out of range.
+        // Every value of these settings is valid.
         range("seed", [0, u64::MAX], &[], SimBuilder::with_seed),
         range("latency", [Duration::ZERO, HOUR], &[], |sim, time| {
             sim.with_latency(Latency::constant(time))
@@ -46,7 +46,7 @@ fn settings() -> Vec<Setting<SimBuilder>> {
     ]
 }
 
-/// 128 characters.
+/// A stream name of the maximum length, 128 characters.
 const LONGEST_NAME: &str = concat!(
     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._.-_ABCDEFGHIJKLMNOPQRSTUVWXYZ-._.-_",
@@ -54,7 +54,7 @@ const LONGEST_NAME: &str = concat!(
 
 async fn check(name: &str, builder: SimBuilder) {
     let kinesis = builder.build().unwrap();
-    // At a load of 1.0, records beyond the burst would wait forever.
+    // With a load of 1.0 no quota is left, so records beyond the burst would wait forever.
     let sink = KinesisSink::builder(kinesis.id())
         .configure(|settings| settings.seed = Some(1))
         .with_deadline(7 * 24 * HOUR);
@@ -68,7 +68,7 @@ async fn check(name: &str, builder: SimBuilder) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn minimum_and_maximum_deliver() {
+async fn range_bounds_deliver_records() {
     for Setting { field, bounds: [low, high], .. } in settings() {
         check(&format!("minimum {field}"), low(SimStream::builder().with_seed(1))).await;
         check(&format!("maximum {field}"), high(SimStream::builder().with_seed(1))).await;

@@ -1,4 +1,4 @@
-//! A workload of small records, and its outcomes.
+//! A workload of small records, and the outcome of each record.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use kinesis_sink::sim::{SimService, SimStream};
 use kinesis_sink::{Delivery, Error, ErrorKind, KinesisSink, PartitionKey, Receipt, Record};
 use tokio::time::timeout;
 
-/// A partition key, if known, and a payload.
+/// Partition key, if known, and payload of a record.
 type Sent = (Option<String>, Bytes);
 
-/// Outcomes of the records of a workload.
+/// Numbers of records by outcome.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     pub delivered: usize,
@@ -25,7 +25,7 @@ pub struct Outcomes {
     pub failed: Vec<FailureReason>,
 }
 
-/// Returns `count` records of 0 to 90 bytes, with one of six keys or a random key.
+/// Returns `count` records with 0 to 90 bytes of data. Each has one of six partition keys or a random key.
 pub fn records(rng: &mut Rng, count: usize) -> Vec<Record> {
     let one = |rng: &mut Rng| {
         let length = rng.choice([0, 0, 1, 7, 90]).unwrap();
@@ -91,7 +91,7 @@ pub async fn produce(
     outcomes
 }
 
-/// Virtual time that the slowest settings, one byte per second, may take.
+/// Timeout in virtual time. The slowest settings send one byte per second.
 const TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Outcomes {
@@ -106,7 +106,7 @@ impl Outcomes {
         self.too_large += 1;
     }
 
-    /// Compares each receipt with the records on the stream.
+    /// Awaits each receipt and compares its outcome with the records on the stream.
     async fn settle(&mut self, kinesis: &SimStream, receipts: Vec<(Record, Receipt)>) {
         let written = written(kinesis);
         let (records, receipts): (Vec<_>, Vec<_>) = receipts.into_iter().unzip();
@@ -135,7 +135,7 @@ impl Outcomes {
     }
 }
 
-/// Shard, sequence number, and sub-sequence number.
+/// Shard ID, sequence number, and sub-sequence number.
 type Location = (String, String, Option<u64>);
 
 fn location(delivery: &Delivery) -> Location {
@@ -143,7 +143,7 @@ fn location(delivery: &Delivery) -> Location {
     (shard, number, delivery.sub_sequence_number())
 }
 
-/// Returns the user records on the stream, deaggregated.
+/// Returns the user records on the stream by location, after deaggregation.
 fn written(kinesis: &SimStream) -> HashMap<Location, Sent> {
     let mut found = HashMap::new();
     for written in kinesis.written() {

@@ -1,14 +1,15 @@
-//! Compile errors name the bound that is not met: each `tests/docs/ui/*.rs` fails to compile, with the lines of its `.stderr`.
+//! Compile errors name the trait bound that is not satisfied. Each file `tests/docs/ui/*.rs` must fail to compile, and
+//! the error must contain the lines of the corresponding `.stderr` file.
 //!
-//! rustc compiles the files against the libraries that this test is linked with. `trybuild` would check all
-//! dependencies of the tests again, in a separate target directory.
+//! The test runs rustc directly, with the libraries that the test itself is linked with. `trybuild` would build all
+//! dependencies again in a separate target directory.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// Features that this test was built with: with others, cargo would build the library again.
+/// Features that this test was built with. If they differed, cargo would build the library again.
 const FEATURES: [(&str, bool); 6] = [
     ("default", cfg!(feature = "default")),
     ("aws-config", cfg!(feature = "aws-config")),
@@ -18,7 +19,7 @@ const FEATURES: [(&str, bool); 6] = [
     ("sim", cfg!(feature = "sim")),
 ];
 
-/// Returns the libraries that this test is linked with. They are built already, so cargo only lists them.
+/// Returns the libraries that this test is linked with. Cargo has built them already and only lists them.
 fn libraries() -> HashMap<String, String> {
     let features = FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name);
     let features = features.collect::<Vec<_>>().join(",");

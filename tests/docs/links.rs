@@ -1,4 +1,4 @@
-//! Files and tests that the documents refer to exist.
+//! The files and tests that the documents refer to exist.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +17,7 @@ fn links(document: &str) -> impl Iterator<Item = Link<'_>> {
     })
 }
 
-/// Returns `true` if `path` is in the repository but not in the package, and the tests run in the package.
+/// Returns `true` if `path` is not part of the package and the tests run in an unpacked package.
 fn is_excluded(path: &Path) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = path.components().fold(PathBuf::new(), |mut path, part| {
@@ -64,7 +64,7 @@ fn linked_files_and_tests_exist() {
     assert!(named > 50, "only {named} tests are named");
 }
 
-/// Returns the files of the guide, which contain only documentation.
+/// Returns the source files of the guide. They contain only documentation.
 fn chapters(folder: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(folder).expect("the folder is readable");
     let files = files.map(|file| file.expect("the folder can be listed").path());
@@ -88,7 +88,7 @@ fn readme_links_every_guide_chapter() {
     assert!(chapters.len() > 10, "only {} chapters", chapters.len());
 }
 
-/// Checks the paths in code spans.
+/// Checks each path in a code span.
 #[test]
 fn paths_in_documents_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -109,7 +109,7 @@ fn paths_in_documents_exist() {
     assert!(named > 30, "only {named} paths are named");
 }
 
-/// Returns `true` if a file has this test and `cargo test` runs it.
+/// Returns `true` if `file` has a test with this name and `cargo test` runs it by default.
 fn runs(file: &Path, name: &str) -> bool {
     let source = fs::read_to_string(file).unwrap();
     let starts = [format!("fn {name}("), format!("fn {name}<")];
@@ -118,7 +118,7 @@ fn runs(file: &Path, name: &str) -> bool {
     let above = source[..line].lines().rev();
     let attributes: Vec<_> =
         above.map(str::trim).take_while(|line| line.starts_with(['#', '/'])).collect();
-    // The tests of the sink contract are in a list of names.
+    // The names of the sink contract tests are in a list, without an attribute.
     let is_test = attributes.iter().any(|line| line.starts_with("#[") && line.contains("test"))
         || source.lines().any(|line| line.trim() == name);
     is_test && !attributes.iter().any(|line| line.starts_with("#[ignore"))

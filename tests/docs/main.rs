@@ -1,4 +1,4 @@
-//! The documents and the public API: links, names, and compile errors.
+//! Tests of the documents and of the public API: links, names, and compile errors.
 
 mod compile_errors;
 mod links;

@@ -1,9 +1,9 @@
-//! Size and names of the public API.
+//! The size of the public API, and names in it.
 
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{BuildError, KinesisSink, SinkBuilder, StreamId};
 
-/// The API list, which `.ci/api` writes and checks.
+/// The list of the public API, which `.ci/api` generates and checks.
 const API: &str = include_str!("../../docs/api.txt");
 
 #[test]
@@ -43,7 +43,7 @@ fn sink_is_small_send_and_sync() {
     assert!(size_of_val(&sink) < 256, "{}", size_of_val(&sink));
 }
 
-/// Returns the number after `text` in the head of the API list.
+/// Returns the number that follows `text` in the header of the API list.
 fn count_after(text: &str) -> usize {
     let number = API.split(text).nth(1).expect(text);
     number

@@ -1,4 +1,4 @@
-//! Invariants between metrics, under random settings and faults.
+//! Relations between metrics that hold with random settings and faults.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -115,7 +115,7 @@ async fn metrics_stay_consistent_under_faults() {
         println!("seed {seed}");
         let recorder = Recorded::install();
         use_a_sink(&mut Rng::with_seed(seed), &recorder).await;
-        // Lets the driver end and drop its sink.
+        // Gives the driver time to end and drop its sink.
         sleep(Duration::from_secs(1)).await;
         check(&recorder);
         assert_eq!(recorder.gauge("user_records_pending"), 0.0);

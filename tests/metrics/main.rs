@@ -1,4 +1,4 @@
-//! Metrics of a sink and of `MetricsLayer`, and their documentation.
+//! Tests of the metrics of a sink and of `MetricsLayer`, and of their documentation.
 
 #![cfg(feature = "metrics")]
 

@@ -1,4 +1,4 @@
-//! Names of metrics: the documentation, the constants, and the recorded metrics agree.
+//! Metric names: the documented names, the constants, and the recorded names are the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::recorder::Recorded;
 const DOCUMENTATION: &str = include_str!("../../src/metrics/mod.rs");
 const CONSTANTS: &str = include_str!("../../src/metrics/names.rs");
 
-/// Returns name and type of each row of the documented tables.
+/// Returns the name and the type of each metric in the documented tables.
 fn documented() -> BTreeMap<String, String> {
     let rows = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("//! | `kinesis_sink_"));
     let cells = rows.map(|row| row.split(" | ").take(2).map(str::to_owned).collect::<Vec<_>>());

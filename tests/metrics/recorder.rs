@@ -1,4 +1,4 @@
-//! A recorder of metrics for tests.
+//! A metrics recorder for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use metrics::{
 };
 use metrics_util::registry::{AtomicStorage, Registry};
 
-/// Records the metrics of this thread until it is dropped.
+/// Records the metrics of the current thread until it is dropped.
 pub struct Recorded {
     registry: &'static Storage,
     _guard: LocalRecorderGuard<'static>,
@@ -40,7 +40,7 @@ impl Recorder for Storage {
 
 impl Recorded {
     pub fn install() -> Self {
-        // The guard borrows the registry until the end of the test.
+        // The guard borrows the registry until the test ends.
         let registry: &'static Storage = Box::leak(Box::new(Storage(Registry::atomic())));
         Self { registry, _guard: metrics::set_default_local_recorder(registry) }
     }
@@ -66,7 +66,7 @@ impl Recorded {
         f64::from_bits(bits.load(Ordering::Relaxed))
     }
 
-    /// Returns the number of occurrences of each value, with values in thousandths.
+    /// Returns the number of occurrences of each value. Values are in thousandths.
     pub fn histogram(&self, name: &str) -> BTreeMap<u64, usize> {
         let histograms = self.registry.0.get_histogram_handles();
         let found = histograms.iter().find(|(key, _)| matches(key, name, &[]));
@@ -79,7 +79,7 @@ impl Recorded {
         counts
     }
 
-    /// Returns the values of a label of this counter.
+    /// Returns the values that a label of the counter has.
     pub fn labels(&self, name: &str, label: &str) -> BTreeSet<String> {
         let keys = self.registry.0.get_counter_handles().into_keys();
         let keys: Vec<_> = keys.filter(|key| unprefixed(key) == name).collect();
@@ -87,7 +87,7 @@ impl Recorded {
         labels.map(|label| label.value().to_owned()).collect()
     }
 
-    /// Returns every name with its type.
+    /// Returns the name and the type of each recorded metric.
     pub fn names(&self) -> BTreeMap<String, &'static str> {
         let Storage(registry) = self.registry;
         let counters = registry.get_counter_handles().into_keys().map(|key| (key, "counter"));
@@ -102,7 +102,7 @@ fn unprefixed(key: &Key) -> &str {
     key.name().strip_prefix("kinesis_sink_").expect("every name has the prefix")
 }
 
-/// Returns `true` if a key has this name and, besides `stream`, these labels.
+/// Returns `true` if `key` has this name and exactly these labels. The label `stream` is ignored.
 fn matches(key: &Key, name: &str, labels: &[(&str, &str)]) -> bool {
     let others = key.labels().filter(|label| label.key() != "stream");
     unprefixed(key) == name

@@ -1,4 +1,4 @@
-//! Metrics of single shards.
+//! Metrics per shard.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::mock_service::MockService;
 const PUT: &str = "shard_kinesis_records_put";
 const THROTTLED: &str = "shard_kinesis_records_throttled";
 
-/// Overloads the first of two shards, half of whose capacity is used by other producers, for a second.
+/// Overloads the first of two shards. Other producers use half of the quota of this shard.
 async fn overload_the_first_shard(granularity: MetricsGranularity) {
     let stream = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let shards = stream.shards();
@@ -31,7 +31,7 @@ async fn overload_the_first_shard(granularity: MetricsGranularity) {
         .with_stream_info(stream.clone())
         .configure(|settings| settings.describe_stream = false);
     let mut sink = builder.build_with(stream.service()).unwrap();
-    // The shards are listed while this record is in flight.
+    // While this record is in flight, the sink lists the shards.
     sink.send(Record::from("x")).await.unwrap();
     let records = (0..4_000).map(|number| {
         let range = shards[number % 2].range();
@@ -41,7 +41,7 @@ async fn overload_the_first_shard(granularity: MetricsGranularity) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_shard_has_own_metrics() {
+async fn only_throttled_shard_counts_throttles() {
     let recorder = Recorded::install();
     overload_the_first_shard(MetricsGranularity::Shard).await;
 
@@ -62,9 +62,9 @@ async fn stream_granularity_has_no_shard_labels() {
     assert_eq!(recorder.counter("user_records_put"), 4_001);
 }
 
-/// Each hash key is written to a separate shard.
+/// The service returns a different shard for each hash key.
 #[tokio::test(start_paused = true)]
-async fn shard_labels_are_limited_to_a_thousand() {
+async fn shard_labels_are_limited_to_1000() {
     let recorder = Recorded::install();
     let service = MockService::new(|_, request| {
         let results = request.entries().iter().map(|entry| {
@@ -74,7 +74,7 @@ async fn shard_labels_are_limited_to_a_thousand() {
         Ok(PutRecordsResponse::new(results.collect()))
     });
     let mut sink = builder().build_with(service).unwrap();
-    // The shards are known from the second round on.
+    // The first round makes the shards known.
     for _ in 0..4 {
         let hash_keys = (0..1_500_u128).map(|number| HashKey::new(number << 112));
         let records = hash_keys.map(|key| Ok(Record::from("x").with_explicit_hash_key(key)));

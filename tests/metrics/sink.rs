@@ -1,4 +1,4 @@
-//! Metrics of a sink and its requests.
+//! Metrics of a sink and of its requests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn retried_record_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_match_virtual_clock() {
+async fn buffering_and_delivery_times_are_recorded() {
     let recorder = Recorded::install();
     let mut sink = builder().build_with(MockService::delivering()).unwrap();
     sink.feed(Record::from("one")).await.unwrap();
@@ -59,7 +59,7 @@ async fn times_match_virtual_clock() {
     sink.flush().await.unwrap();
 
     assert_eq!(recorder.histogram("buffering_time"), milliseconds([(12, 1), (5, 1)]));
-    // The round trip takes 20 ms.
+    // The round trip of 20 ms is added to the buffering time.
     assert_eq!(recorder.histogram("delivery_time"), milliseconds([(32, 1), (25, 1)]));
 }
 
@@ -87,7 +87,7 @@ async fn gauges_show_pending_records_and_age() {
 
     assert_eq!(recorder.gauge("user_records_pending"), 2.0);
     assert_eq!(recorder.gauge("buffered_bytes"), 20.0);
-    // The gauge is updated when the sink makes progress, last at the timeout of the flush.
+    // The sink updates this gauge when it makes progress, here for the last time when the flush times out.
     assert_eq!(recorder.gauge("oldest_record_age"), 4.0);
 
     sink.flush().await.unwrap();
@@ -122,7 +122,7 @@ async fn sinks_of_one_stream_share_gauges() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_flush_reason_has_counter() {
+async fn flushes_are_counted_by_reason() {
     let recorder = Recorded::install();
     let flushes =
         |reason| recorder.counter_of("put_records_requests_flushed", &[("reason", reason)]);

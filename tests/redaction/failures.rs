@@ -1,4 +1,4 @@
-//! Secret records and credentials, sent through the SDK and through all kinds of failures.
+//! Secret records and credentials that pass through the SDK and through each kind of failure.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub fn credentials() -> Credentials {
     Credentials::new(secrets::ACCESS_KEY_ID, secrets::SECRET, token, None, "marked")
 }
 
-/// Returns a copy of the client with secret credentials.
+/// Returns a client with the configuration of `client` and secret credentials.
 pub fn with_credentials(client: &Client) -> Client {
     let config = client.config().to_builder().credentials_provider(credentials());
     Client::from_conf(config.build())
@@ -120,7 +120,7 @@ async fn undelivered_records_reveal_no_secret() {
         }
         assert_undelivered_redacted(&receipt.await.unwrap_err());
         sink.feed(secrets::record()).await.unwrap();
-        // Logs a warning with the number of records.
+        // The drop logs a warning with the number of undelivered records.
         drop(sink);
     }
     assert_undelivered_redacted(&dead.recv().await.expect("a dead letter"));
@@ -157,7 +157,7 @@ async fn producer_shutdown_reveals_no_secret() {
     logs::assert_redacted();
 }
 
-/// With real connections, so that the logs of hyper and of the server are checked too.
+/// Uses real connections, so that the logs of hyper and of the server are checked too.
 #[cfg(feature = "aws-config")]
 #[tokio::test]
 async fn http_connection_reveals_no_secret() {

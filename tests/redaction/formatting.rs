@@ -1,4 +1,4 @@
-//! `Debug` and `Display` of every public type that can hold a secret.
+//! The `Debug` and `Display` output of each public type that can contain a secret.
 
 use std::error::Error;
 

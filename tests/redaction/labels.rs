@@ -1,4 +1,4 @@
-//! Metrics have a limited number of labels for any response of a server.
+//! The number of metric labels is limited, whatever a server responds.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ fn request() -> PutRecordsRequest {
     PutRecordsRequest::new("example".parse().unwrap(), vec![entry; 500])
 }
 
-/// Fails the request, fails each entry, or delivers to 500 shards, with different texts in each call.
+/// Returns one of three responses, depending on `call`: a failed request, failed entries, or deliveries to 500 shards.
+/// The texts in the response are different for each call.
 async fn answer(call: usize, entries: usize) -> Result<PutRecordsResponse, BoxError> {
     let text = |place: usize| format!("{}-{call}-{place}", secrets::PAYLOAD);
     let results = |result: &dyn Fn(usize) -> Result<Placement, EntryError>| {

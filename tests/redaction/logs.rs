@@ -1,6 +1,6 @@
-//! Records the log of every target at TRACE.
+//! Collects the log output of all targets at level TRACE.
 //!
-//! There is one subscriber for the whole process, see `tests/support/logs.rs`.
+//! The process has a single subscriber, for the reason given in `tests/support/logs.rs`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +17,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::secrets::{self, found_in};
 
-/// Log of this thread, which runs a single test.
+/// Log output of the current thread, which runs a single test.
 #[derive(Default)]
 struct Log {
     ours: Vec<String>,
-    /// Secrets that other crates logged, by target.
+    /// Secrets in the log output of other crates, by target.
     shown: BTreeMap<String, BTreeSet<&'static str>>,
 }
 
@@ -39,13 +39,13 @@ pub fn ours() -> Vec<String> {
     LOG.with_borrow(|log| log.ours.clone())
 }
 
-/// Asserts that this crate has logged something and no secret, and that other crates logged only known secrets.
+/// Asserts that this crate has logged something but no secret, and that other crates have logged only known secrets.
 #[track_caller]
 pub fn assert_redacted() {
     assert_redacted_except(&[]);
 }
 
-/// Asserts what [`assert_redacted`] does, but accepts that two targets of the SDK log whole responses.
+/// Asserts the same as [`assert_redacted`], except that two targets of the SDK can log whole responses.
 #[track_caller]
 pub fn assert_redacted_except_responses() {
     assert_redacted_except(&[ORCHESTRATOR, "aws_smithy_runtime::client::orchestrator::http"]);
@@ -68,7 +68,7 @@ fn assert_redacted_except(quoting: &[&str]) {
 
 const ORCHESTRATOR: &str = "aws_smithy_runtime::client::orchestrator";
 
-/// Targets of the SDK that log the access key id at TRACE or DEBUG. SECURITY.md lists what to filter.
+/// Targets of the SDK that log the access key ID at TRACE or DEBUG. SECURITY.md lists the targets to filter.
 const KNOWN_TARGETS: [&str; 3] = [
     "aws_sigv4::http_request::sign",
     ORCHESTRATOR,

@@ -1,6 +1,6 @@
-//! Redaction: no payload, key, or credential in logs, errors, `Debug` output, metrics, and panics.
+//! Redaction: logs, errors, `Debug` output, metrics, and panic messages contain no payload, key, or credential.
 //!
-//! A separate binary, because it installs a subscriber for all targets and a panic hook.
+//! These tests are in a separate binary because they install a panic hook and a subscriber for all targets.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! Panic messages: those of this crate contain no secret, and those of user code are not repeated.
+//! Panic messages of this crate contain no secret, and panic messages of user code are not repeated elsewhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once, PoisonError};
@@ -25,7 +25,7 @@ fn record_panics() {
     });
 }
 
-/// Returns the messages of panics outside of these tests.
+/// Returns the messages of all panics except those that the tests themselves raise.
 fn messages() -> Vec<String> {
     let messages = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).clone();
     messages.into_iter().filter(|message| !message.contains("tests/redaction")).collect()
@@ -41,7 +41,7 @@ async fn crate_panics_reveal_no_secret() {
     assert!(poll!(&mut receipt).is_ready());
     let polled_again = catch_unwind(AssertUnwindSafe(|| (&mut receipt).now_or_never()));
     assert!(polled_again.is_err(), "a completed receipt panics when polled");
-    // Sending outside of a runtime panics.
+    // `send` panics outside of a runtime.
     let outside = std::thread::spawn(move || {
         catch_unwind(AssertUnwindSafe(|| sink.send(secrets::record()).now_or_never())).is_err()
     });

@@ -1,4 +1,4 @@
-//! Responses that quote the request, as those of the service do, and malformed responses.
+//! Responses that quote the request, as responses of the service can, and malformed responses.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
     Answer::new(status, JSON, json!({ "__type": code, "message": message }).to_string())
 }
 
-/// A response with this error for each of two entries.
+/// Returns a response in which each of two entries has failed with this error.
 fn entry_error(code: &str, message: &str) -> Answer {
     let failed = json!({ "ErrorCode": code, "ErrorMessage": message });
     let records = json!({ "FailedRecordCount": 2, "Records": [failed, failed] });
     Answer::new(200, JSON, records.to_string())
 }
 
-/// Sends two records, receives this response, and asserts that nothing the sink shows contains a secret.
+/// Sends two records, receives `answer` as the response, and asserts that the sink exposes no secret.
 async fn assert_response_redacted(answer: Answer) {
     let wire = Wire::new(answer);
     let client = Client::from_conf(wire.config().credentials_provider(credentials()).build());
@@ -118,7 +118,7 @@ async fn malformed_responses_are_not_quoted() {
     logs::assert_redacted_except_responses();
 }
 
-/// Error texts of a server cannot forge log lines or grow without limit.
+/// Error texts from a server cannot forge log lines, and their length is limited.
 #[tokio::test(start_paused = true)]
 async fn error_texts_are_sanitized_and_truncated() {
     logs::listen();

@@ -1,4 +1,4 @@
-//! Secrets that must not be shown, and assertions that they are not.
+//! Secrets, and assertions that a text does not contain them.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -8,18 +8,18 @@ use kinesis_sink::Record;
 
 pub const PAYLOAD: &str = "MARKED-payload-of-a-record";
 pub const KEY: &str = "MARKED-partition-key";
-/// Has as many digits as the largest hash key.
+/// A hash key with as many digits as the largest one.
 pub const HASH_KEY: u128 = 271_828_182_845_904_523_536_028_747_135_266_249_775;
 pub const ACCESS_KEY_ID: &str = "AKIAMARKEDACCESSKEY";
 pub const SECRET: &str = "MARKED-secret-access-key";
 pub const TOKEN: &str = "MARKED-session-token-of-a-role";
 
-/// A record whose payload and keys are secret.
+/// Returns a record whose payload and keys are secret.
 pub fn record() -> Record {
     Record::from((KEY, PAYLOAD)).with_explicit_hash_key(HASH_KEY)
 }
 
-/// Returns the secrets that `text` contains in any of the usual encodings.
+/// Returns the secrets that `text` contains in one of the usual encodings.
 pub fn found_in(text: &str) -> Vec<&'static str> {
     static SECRETS: LazyLock<[(&str, Vec<String>); 6]> = LazyLock::new(|| {
         let mut hash_key = encodings(&HASH_KEY.to_be_bytes());
@@ -37,7 +37,8 @@ pub fn found_in(text: &str) -> Vec<&'static str> {
     SECRETS.iter().filter(|(_, encodings)| shows(encodings)).map(|(name, _)| *name).collect()
 }
 
-/// Returns a secret as text, as `Debug` formats bytes, in hexadecimal, and in base64 at each of the three alignments.
+/// Returns the encodings of a secret: as text, as `Debug` formats bytes, in hexadecimal, and in base64 at each of the
+/// three alignments.
 fn encodings(secret: &[u8]) -> Vec<String> {
     let bytes: Vec<_> = secret.iter().map(u8::to_string).collect();
     let hex: Vec<_> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -57,14 +58,14 @@ pub fn assert_redacted(what: &str, text: &str) {
     assert!(found.is_empty(), "{what} shows {found:?}: {text}");
 }
 
-/// Asserts that neither `{:?}` nor `{:#?}` of `value` contains a secret.
+/// Asserts that the outputs of `{:?}` and `{:#?}` for `value` contain no secret.
 #[track_caller]
 pub fn assert_debug_redacted(value: &dyn Debug) {
     assert_redacted("Debug", &format!("{value:?}"));
     assert_redacted("Debug, with line breaks,", &format!("{value:#?}"));
 }
 
-/// Asserts that `Debug` and `Display` of an error and of all its sources contain no secret.
+/// Asserts that the `Debug` and `Display` outputs of an error and of all its sources contain no secret.
 #[track_caller]
 pub fn assert_error_redacted(error: &(dyn Error + 'static)) {
     for cause in std::iter::successors(Some(error), |&error| error.source()) {
@@ -73,7 +74,7 @@ pub fn assert_error_redacted(error: &(dyn Error + 'static)) {
     }
 }
 
-/// Asserts that `Debug` and `Display` of `value` contain no secret.
+/// Asserts that the `Debug` and `Display` outputs of `value` contain no secret.
 #[track_caller]
 pub fn assert_display_redacted(value: &(impl Debug + Display)) {
     assert_debug_redacted(value);

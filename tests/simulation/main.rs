@@ -1,4 +1,4 @@
-//! Seeded scenarios on virtual time: the model of the whole sink, pacing, and the simulator itself.
+//! Seeded scenarios on virtual time: a model of the whole sink, scenarios for the rate limiters, and the simulator.
 
 #![cfg(feature = "sim")]
 

@@ -1,4 +1,4 @@
-//! An HTTP client that corrupts responses between the stream and the SDK.
+//! An HTTP client that corrupts the responses of the stream before the SDK parses them.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use kinesis_sink::sim::SimStream;
 use super::ledger::SharedLedger;
 use super::scenario::{Scenario, one_of};
 
-/// Corruption of a response. None reports an entry as delivered that was not written.
+/// A way to corrupt a response. No corruption reports an entry as delivered if the entry was not written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Corruption {
     ResultRemoved,
@@ -142,7 +142,7 @@ fn corrupt(
     corrupted
 }
 
-/// Members of a JSON or CBOR map, which may contain a name twice.
+/// Members of a JSON or CBOR map, in which a name can occur twice.
 type Members = Vec<(Value, Value)>;
 
 fn change(response: &mut Value, corruption: Corruption, rng: &mut Rng) {

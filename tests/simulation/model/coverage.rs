@@ -1,10 +1,10 @@
-//! Coverage of events: how often each of them occurred in the runs.
+//! Event coverage: the number of times that each event occurred in the runs.
 
 use std::collections::BTreeMap;
 
 use kinesis_sink::sim::SimStats;
 
-/// Events that a few hundred seeds must cover.
+/// Events that must occur in a run of a few hundred seeds.
 const REQUIRED: [&str; 50] = [
     "an accepted record",
     "a record that was not accepted",

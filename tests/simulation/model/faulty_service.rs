@@ -1,4 +1,4 @@
-//! A service with random faults: connection resets, responses of the wrong length, panics, and failed readiness.
+//! A service with random faults: connection resets, responses of the wrong length, panics, and `poll_ready` errors.
 
 use std::future::Future;
 use std::io;
@@ -29,7 +29,7 @@ pub struct FaultyService {
 }
 
 impl FaultyService {
-    /// `panics` enables panics and failures of `poll_ready`, which break a tower `Buffer` permanently.
+    /// Creates the service. `panics` enables panics and `poll_ready` errors, which break a tower `Buffer` permanently.
     pub fn new(service: Boxed, scenario: &Scenario, panics: bool, ledger: &SharedLedger) -> Self {
         let faults = &scenario.faults;
         let rng = Arc::new(Mutex::new(Rng::with_seed(scenario.seed)));
@@ -54,7 +54,7 @@ impl FaultyService {
     }
 }
 
-/// Panics without the hook, which would print a message.
+/// Panics without calling the panic hook, which would print a message.
 fn panic_quietly() -> ! {
     resume_unwind(Box::new("injected panic"))
 }

@@ -1,4 +1,4 @@
-//! Invariants of the stream after a run.
+//! Invariants that the records on the stream satisfy after a run.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,11 +17,11 @@ struct Copy {
     location: Location,
     member: Member,
     key: Option<Key>,
-    /// `false` if consumers discard the aggregate that contains it.
+    /// Set to `false` if the copy is in an aggregate that consumers discard.
     is_readable: bool,
 }
 
-/// Checks all invariants.
+/// Checks all invariants of the stream.
 ///
 /// # Errors
 ///
@@ -90,7 +90,8 @@ fn check_copy(scenario: &Scenario, copy: &Copy, ledger: &Ledger) -> Result<(), S
     Ok(())
 }
 
-/// Checks that keyed payloads with the prefix of an aggregate are wrapped in an aggregate, if they fit.
+/// Checks payloads that start with the prefix of an aggregate. If such a record has a key and the aggregate fits, the
+/// record must be wrapped in an aggregate.
 fn check_misleading(
     scenario: &Scenario,
     written: &[Written],
@@ -114,12 +115,12 @@ fn check_misleading(
     Ok(())
 }
 
-/// Checks that each accepted record is where its response placed it, or was returned as undelivered.
+/// Checks that each accepted record was written where its response says, or was returned as undelivered.
 fn check_records(copies: &[Copy], ledger: &Ledger) -> Result<(), String> {
     let locations: HashSet<_> = copies.iter().map(|copy| (copy.number, &copy.location)).collect();
     let readable: HashMap<_, _> =
         copies.iter().filter(|copy| copy.is_readable).map(|copy| (copy.number, copy)).collect();
-    // A corrupted response can report a written record as failed.
+    // A corrupted response can report a record as failed although it was written.
     let reported =
         copies.iter().filter(|copy| !ledger.is_reported_failed(&copy.location.sequence_number));
     let present: HashSet<_> = reported.map(|copy| copy.number).collect();
@@ -142,7 +143,7 @@ fn check_records(copies: &[Copy], ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that each further copy of a record follows an attempt with an unknown outcome.
+/// Checks that a record has duplicates only if the outcome of an attempt was unknown.
 fn check_duplicates(copies: &[Copy], ledger: &mut Ledger) -> Result<(), String> {
     let mut counts: HashMap<u64, usize> = HashMap::new();
     for copy in copies {
@@ -168,7 +169,7 @@ fn check_order(
 ) -> Result<(), String> {
     let one_caller = matches!(scenario.caller, Caller::Owner(_) | Caller::Tasks { count: 1, .. });
     if scenario.settings.ordering != RecordOrdering::PerKey || scenario.faults.late_writes || !one_caller
-        // An AUTO stream ignores keys and keeps no order.
+        // A stream with AUTO distribution ignores keys, so it keeps no order.
         || scenario.switches_distribution
     {
         return Ok(());
@@ -178,9 +179,10 @@ fn check_order(
     if account.out_of_order > 0 {
         return Err(format!("{} records out of order", account.out_of_order));
     }
-    // A record that is returned after an unknown outcome is not resent after the earlier records of its key.
+    // If a record is returned after an attempt with an unknown outcome, the sink does not write it again after the
+    // earlier records of its key. A late copy of an earlier record is then allowed.
     let all_settled = ledger.accepted().all(|(_, state)| !state.returned) && !ledger.is_dropped;
-    // With stale listings more than the first entry can be misplaced.
+    // If listings are stale, an aggregate other than the first one can be misplaced as well.
     let by_shard = scenario.settings.aggregation == Aggregation::PerShard;
     if by_shard && scenario.faults.lookups == 0.0 && all_settled {
         for shards in shard_orders(ledger) {
@@ -193,7 +195,7 @@ fn check_order(
     Ok(())
 }
 
-/// Returns two orders in which a consumer may read the shards, with parents before their children.
+/// Returns two orders in which a consumer can read the shards. Both have parents before their children.
 fn shard_orders(ledger: &Ledger) -> [Vec<String>; 2] {
     let oldest_first = ledger.ranges.ids();
     let mut left = oldest_first.clone();
@@ -212,7 +214,7 @@ fn shard_orders(ledger: &Ledger) -> [Vec<String>; 2] {
     [oldest_first, newest_first]
 }
 
-/// Checks the order of first copies for a consumer that does not discard misplaced aggregates.
+/// Checks the order of the first copies, for a consumer that does not discard misplaced aggregates.
 fn check_first_copies(
     shards: &[String],
     written: &[Written],

@@ -1,4 +1,4 @@
-//! State of each record, as derived from calls, requests, responses, and receipts.
+//! The expected state of each record, derived from calls, requests, responses, and receipts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,32 +29,32 @@ pub struct Ledger {
     created: u64,
     pub accepted_count: u64,
     outstanding_size: Size,
-    /// Accepted records that the sink is not known to have settled.
+    /// Accepted records that are not known to have left the buffer of the sink.
     pub unsettled: BTreeSet<u64>,
     receipts: BTreeMap<u64, Receipt>,
-    /// Sequence numbers of written entries that a corrupted response reports as failed.
+    /// Sequence numbers of entries that were written although a corrupted response reports them as failed.
     reported_failed: HashSet<String>,
     first_violation: Option<String>,
     pub ranges: Ranges,
-    /// Set to `true` if the observer sees each request and its outcome at the same time as the sink.
+    /// Set to `true` if the observer sees each request and its outcome at the same time as the sink does.
     pub observes_all_requests: bool,
-    /// Set to `true` if delivered records may be resent, because the range of a shard that closed before it was
-    /// listed is unknown.
+    /// Set to `true` if a delivered record can be sent again. This happens after a reshard if a shard was closed before
+    /// the sink listed it, because the sink does not know the range of this shard.
     pub may_resend_delivered: bool,
-    /// Set to `true` if delivered records stay buffered until a shard listing confirms them.
+    /// Set to `true` if a delivered record stays buffered until a shard listing confirms its shard.
     pub verifies_deliveries: bool,
     pub max_attempts: Option<u32>,
     pub faults_are_over: bool,
-    /// Set to `true` when the sink or producer is dropped with records that have no receipt.
+    /// Set to `true` when the sink or the producer is dropped while it has records without a receipt.
     pub is_dropped: bool,
     pub coverage: Coverage,
 }
 
-/// Size of the outstanding records: accepted, and neither delivered nor returned as undelivered.
+/// Size of the outstanding records, that is, accepted records that are neither delivered nor returned.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Size {
     pub records: usize,
-    /// Records without a receipt, which the sink keeps if they fail.
+    /// Records without a receipt. If such a record fails, the sink keeps it.
     pub without_receipt: usize,
     pub bytes: usize,
 }
@@ -66,21 +66,21 @@ pub struct RecordState {
     outstanding_bytes: Option<usize>,
     has_receipt: bool,
     pub in_flight: bool,
-    /// Locations that responses reported.
+    /// Locations of the record according to the responses.
     pub locations: Vec<Location>,
-    /// Attempts whose response does not say whether they wrote the record.
+    /// Number of attempts that may have written the record although no response confirms it.
     pub unknown_outcomes: u32,
-    /// Set to `true` if the sink has to treat an attempt as having an unknown outcome.
+    /// Set to `true` if the sink cannot rule out that an attempt has written the record.
     pub may_have_been_written: bool,
-    /// Expected number of attempts as the sink counts them.
+    /// Expected value of the attempt count of the sink.
     pub attempts: u32,
-    /// Set to `true` once the record is returned as undelivered.
+    /// Set to `true` when the record is returned as undelivered.
     pub returned: bool,
-    /// Set to `true` if the record is returned as certainly not written.
+    /// Set to `true` if the record is returned with `may_have_been_written() == false`.
     pub reported_not_written: bool,
 }
 
-/// Location of a copy in the stream.
+/// Location of a copy on the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
     pub shard_id: String,
@@ -89,13 +89,13 @@ pub struct Location {
 }
 
 impl RecordState {
-    /// Notes an attempt with an unknown outcome.
+    /// Records an attempt with an unknown outcome.
     pub fn note_unknown(&mut self) {
         self.unknown_outcomes += 1;
         self.may_have_been_written = true;
     }
 
-    /// Notes that a request failed as a whole. `alone` is `true` if it contained no other records.
+    /// Records the failure of a whole request. `alone` is `true` if the request contained no other records.
     pub fn note_failure(&mut self, class: ErrorClass, alone: bool) {
         use ErrorClass::{Blocked, Credentials, Fatal, Invalid, NotSent, OutcomeUnknown};
         self.may_have_been_written |= matches!(class, OutcomeUnknown | Blocked);
@@ -126,7 +126,7 @@ impl Ledger {
         self.created - 1
     }
 
-    /// Notes that a record was accepted, and returns the size of the outstanding records.
+    /// Records that the sink accepted a record, and returns the size of the outstanding records.
     pub fn accept(&mut self, number: u64, bytes: usize, receipt: Option<Receipt>) -> Size {
         self.accepted_count += 1;
         self.coverage.count("an accepted record", 1);
@@ -150,7 +150,7 @@ impl Ledger {
         accepted_at.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
-    /// Notes a response that places the record at `location`.
+    /// Records a response according to which the record was written at `location`.
     pub fn deliver(&mut self, number: u64, location: Location) {
         let state = self.state_mut(number);
         state.locations.push(location);
@@ -175,7 +175,7 @@ impl Ledger {
         }
     }
 
-    /// Checks that a record that was not accepted is returned unchanged.
+    /// Checks that the error for a record that was not accepted contains the unchanged record.
     pub fn note_refused(&mut self, record: &Record, refused: &Error) {
         self.coverage.count("a record that was not accepted", 1);
         let is_full = refused.kind() == ErrorKind::Full;
@@ -208,7 +208,8 @@ impl Ledger {
         self.reported_failed.contains(sequence_number)
     }
 
-    /// Notes and checks a record that is returned by the sink, as a dead letter, or through its receipt.
+    /// Checks and records that a record is returned as undelivered, whether by the sink, to the dead-letter handler, or
+    /// through its receipt.
     pub fn note_returned(&mut self, undelivered: &Undelivered) {
         let number = number_of_record(undelivered.record());
         self.unsettled.remove(&number);
@@ -279,14 +280,16 @@ impl Ledger {
         }
     }
 
-    /// Checks that an error with this code may be fatal. Credentials outages of the model are too short for that.
+    /// Checks that an error with this code can be fatal. Credentials errors cannot, because the credentials outages of
+    /// the model are shorter than the credentials timeout.
     pub fn check_cause(&mut self, code: &str) {
         if ["ExpiredTokenException", "InvalidSignatureException"].contains(&code) {
             self.violation(|| format!("{code} is fatal before the credentials timeout"));
         }
     }
 
-    /// Settles the records that are no longer buffered, and checks that each has a completed receipt or was delivered.
+    /// Settles all records that are no longer buffered. Checks that the receipt of each is complete or, without a receipt,
+    /// that the record was delivered.
     pub fn settle_all_except(&mut self, buffered: &HashSet<u64>) {
         let settled: Vec<_> =
             self.unsettled.iter().copied().filter(|number| !buffered.contains(number)).collect();
@@ -310,11 +313,11 @@ impl Ledger {
         }
     }
 
-    /// Notes the outcome of a receipt, or returns a pending receipt.
+    /// Checks and records the outcome of a receipt. Returns the receipt if it is still pending.
     fn read_receipt(&mut self, number: u64, mut receipt: Receipt) -> Option<Receipt> {
         match poll(&mut receipt) {
             Some(Ok(delivery)) => self.check_delivery(number, &delivery),
-            // The caller that withdrew the record notes it.
+            // The caller that withdrew the record has the record and checks it.
             Some(Err(withdrawn))
                 if matches!(withdrawn.reason(), FailureReason::Withdrawn { .. }) => {}
             Some(Err(undelivered)) => {
@@ -344,7 +347,7 @@ impl Ledger {
         }
     }
 
-    /// Notes records that a call returned, and checks that their receipts return the same.
+    /// Checks and records the records that a call returned, and checks that their receipts return the same records.
     pub fn note_all_returned(&mut self, undelivered: &[Undelivered]) {
         for one in undelivered {
             let number = number_of_record(one.record());
@@ -365,7 +368,7 @@ impl Ledger {
     }
 }
 
-/// Polls a receipt outside of tokio's cooperative budget, which could make a completed receipt pending.
+/// Polls a receipt without tokio's cooperative budget. With it, a completed receipt could be pending.
 fn poll(receipt: &mut Receipt) -> Option<Result<Delivery, Undelivered>> {
     tokio::task::unconstrained(receipt).now_or_never()
 }

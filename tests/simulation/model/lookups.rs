@@ -1,4 +1,4 @@
-//! A source of stream information that may fail, never respond, or be stale.
+//! A source of stream information whose lookups can fail, get no response, or return stale shards.
 
 use std::sync::{Arc, Mutex};
 
@@ -22,9 +22,9 @@ pub struct Lookups {
     share: f64,
     rng: Arc<Mutex<Rng>>,
     initial_shards: Vec<Shard>,
-    /// Excludes faults from listings: without a listing, a switch to AUTO may lose aggregates.
+    /// Set to `true` if shard listings have no faults. Otherwise, aggregates could be lost after a switch to AUTO.
     has_reliable_listings: bool,
-    /// Excludes listings from outages of the stream, for sinks that do not describe the stream.
+    /// Set to `true` if shard listings succeed during outages of the stream, for sinks that do not describe the stream.
     lists_during_outages: bool,
     ledger: SharedLedger,
 }

@@ -1,8 +1,8 @@
-//! A model of the whole sink: seeded scenarios on virtual time, with random faults and calls, that account for every
-//! record.
+//! A model of the whole sink. Each seed determines a scenario with random faults and calls, which runs on virtual time.
+//! After the run, the model accounts for each record.
 //!
-//! `MODEL_SEEDS=50000 cargo test --release --test simulation model::` runs 50,000 seeds instead of 1,000, and
-//! `MODEL_SEED=<n>` replays one.
+//! `MODEL_SEEDS=50000 cargo test --release --test simulation model::` runs 50,000 seeds instead of 1,000.
+//! `MODEL_SEED=<n>` runs a single seed.
 #![cfg(feature = "sim")]
 
 mod corruption;
@@ -28,7 +28,7 @@ use super::pacing::{account, events};
 use crate::support::seeds;
 
 #[test]
-fn every_record_is_accounted_for() {
+fn model_accounts_for_each_record() {
     let coverage = Mutex::new(Coverage::default());
     let count = seeds::check_all("model", 1_000, |seed| {
         let outcome = run::check(seed)?;

@@ -1,4 +1,4 @@
-//! A sink whose state is checked after each call.
+//! A sink whose public state is checked after each call.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -14,14 +14,14 @@ use super::records::number_of_record;
 use super::scenario::Scenario;
 use super::stack::Boxed;
 
-/// Checks of a sink's public state.
+/// Checks the public state of a sink.
 pub trait Inspect {
     fn inspect(&self, ledger: &SharedLedger, scenario: &Scenario);
 
     fn inspect_after_flush(&self, ledger: &SharedLedger, scenario: &Scenario);
 }
 
-/// Forwards calls to the sink and inspects it after each of them.
+/// Forwards each call to the inner sink and then inspects the inner sink.
 pub struct ObservedSink<Si> {
     pub sink: Si,
     pub ledger: SharedLedger,
@@ -33,12 +33,12 @@ impl<Si: Inspect> ObservedSink<Si> {
         Self { sink, ledger: ledger.clone(), scenario: scenario.clone() }
     }
 
-    /// Notes an accepted record and checks that the outstanding records fit in the buffer.
+    /// Records an accepted record, and checks that the outstanding records fit in the buffer.
     pub fn accept(&self, number: u64, bytes: usize, receipt: Option<Receipt>) {
         let mut ledger = self.ledger.lock();
         let outstanding = ledger.accept(number, bytes, receipt);
         let settings = &self.scenario.settings;
-        // Failed records are outstanding until they are read or taken, but those with a receipt use no capacity.
+        // Failed records are outstanding until they are taken. Those with a receipt use no buffer capacity.
         let fits = outstanding.without_receipt <= settings.buffer_records
             && (self.scenario.may_fail()
                 || (outstanding.records <= settings.buffer_records
@@ -48,7 +48,7 @@ impl<Si: Inspect> ObservedSink<Si> {
         }
     }
 
-    /// Checks that a flush has settled the records accepted before it.
+    /// Checks that a flush has settled all records that were accepted before it.
     pub fn check_flushed(&self, outstanding: &[u64]) {
         let mut ledger = self.ledger.lock();
         let left = outstanding.iter().copied().find(|number| ledger.is_outstanding(*number));
@@ -136,7 +136,7 @@ impl Inspect for KinesisSink<Boxed> {
         ledger.settle_all_except(&buffered);
     }
 
-    /// Checks that no record is queued after its deadline.
+    /// Checks that no record whose deadline has passed is still queued.
     fn inspect_after_flush(&self, ledger: &SharedLedger, scenario: &Scenario) {
         let Some(deadline) = scenario.settings.deadline else { return };
         let mut ledger = ledger.lock();
@@ -145,7 +145,7 @@ impl Inspect for KinesisSink<Boxed> {
             |number: &u64| ledger.state(*number).is_some_and(|state| state.in_flight);
         let (in_flight, queued): (Vec<_>, Vec<_>) = buffered.partition(is_in_flight);
         let overdue = queued.into_iter().filter(|number| ledger.age(*number) >= deadline).count();
-        // The observer misses requests in an outer buffer and records that wait for a shard listing.
+        // Not visible to the observer: requests in an outer buffer, and records that wait for a shard listing.
         let status = self.status();
         let unobserved = status.in_flight.records.saturating_sub(in_flight.len());
         if overdue > unobserved + status.failed.records {
@@ -156,7 +156,7 @@ impl Inspect for KinesisSink<Boxed> {
     }
 }
 
-/// Checks nothing, because the driver makes progress between the calls.
+/// Checks nothing, because the driver of the producer makes progress between the calls.
 impl Inspect for ProducerSink {
     fn inspect(&self, _: &SharedLedger, _: &Scenario) {}
 

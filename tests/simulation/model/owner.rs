@@ -1,4 +1,4 @@
-//! The owner of a sink, which makes random calls on it.
+//! The task that owns a sink and makes random calls on it.
 
 use std::iter::successors;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ impl Owner {
         &self.sink.ledger
     }
 
-    /// Makes calls until the time of the scenario is over.
+    /// Makes random calls until the scenario time has passed.
     pub async fn run(mut self) -> Self {
         let end = Instant::now() + self.scenario.time;
         while Instant::now() < end {
@@ -51,7 +51,7 @@ impl Owner {
             } else {
                 self.act().await;
             }
-            // Virtual time advances even if no call waits.
+            // Advances the virtual time even if no call waits.
             sleep(ms(1)).await;
         }
         self
@@ -118,7 +118,7 @@ impl Owner {
         }
     }
 
-    /// Returns `true` if the call succeeded. Notes or handles an error otherwise.
+    /// Returns `true` if the call succeeded. Otherwise records or handles the error.
     fn handle(&mut self, outcome: Result<Result<(), Error>, ()>) -> bool {
         match outcome {
             Ok(Ok(())) => return true,
@@ -150,7 +150,7 @@ impl Owner {
 
     fn send_without_ready(&mut self) {
         let Some(record) = self.record() else { return };
-        // `ObservedSink` checks the outcome.
+        // `ObservedSink` checks the result.
         let _ = self.sink.start_send_unpin(record);
     }
 
@@ -172,7 +172,7 @@ impl Owner {
         self.sink.inspect();
     }
 
-    /// Polls once and leaves a stale waker behind.
+    /// Polls the sink once. The waker of this poll becomes stale.
     async fn poll_once(&mut self) {
         let flushes = self.rng.bool();
         let polled = poll_fn(|cx| {
@@ -200,7 +200,7 @@ impl Owner {
         }
     }
 
-    /// Ends the use of the sink as the scenario says.
+    /// Closes, flushes, withdraws, or drops the sink, as `end` specifies.
     pub async fn end(mut self, end: OwnerEnd, stream: &SimStream) -> Result<(), String> {
         use OwnerEnd::{Close, CloseThroughBuffer, Flush};
         if self.scenario.checks_progress() {
@@ -239,7 +239,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Flushes until only poison records and, with ordering, the records behind them are left.
+    /// Flushes until all records are delivered except poison records and, with ordering, the records behind them.
     async fn deliver_all_but_poison(&mut self) -> Result<(), String> {
         let until = Instant::now() + SETTLE_TIME;
         loop {
@@ -281,7 +281,7 @@ impl Owner {
         }
     }
 
-    /// Checks that the sink accepts more records after the last fault.
+    /// Checks that the sink accepts records after the last fault.
     async fn send_more(&mut self) -> Result<(), String> {
         for _ in 0..4 {
             self.settle(|sink, cx| Pin::new(sink).poll_ready(cx)).await?;
@@ -341,7 +341,7 @@ impl Owner {
         while Instant::now() < until {
             match timeout(SETTLE_TIME, poll_fn(|cx| poll(&mut self.sink, cx))).await {
                 Ok(Ok(())) => {
-                    // Records that failed during the last poll are still in the sink.
+                    // Takes the records that failed during the last poll.
                     self.take_failed();
                     return Ok(());
                 }
@@ -372,7 +372,7 @@ impl Owner {
     }
 }
 
-/// Returns the code of the service error in the chain of sources.
+/// Returns the error code of the first service error in the source chain.
 pub fn code_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a str {
     let mut errors = successors(Some(error), |&error| error.source());
     let code = errors.find_map(|error| error.downcast_ref::<PutRecordsError>()?.code());

@@ -1,4 +1,4 @@
-//! Seeded records that contain their number.
+//! Seeded records, each of which contains its number.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -10,31 +10,31 @@ use kinesis_sink::{Aggregation, PartitionKey, Receipt, Record};
 use super::events::near_border;
 use super::scenario::{Settings, one_of, rarely};
 
-/// Distribution from which the record of each number is derived.
+/// Parameters from which the record with a given number is generated.
 #[derive(Debug)]
 pub struct Records {
     seed: u64,
-    /// Maximum size of a record in bytes, including its key.
+    /// Maximum size of a record in bytes, including the partition key.
     limit: usize,
     sizes: Sizes,
     keys: Keys,
     hash_keys: HashKeys,
-    /// Number of even shards near whose borders the hash keys are.
+    /// If set, explicit hash keys are near the borders of this many equally sized shards.
     near_borders_of: Option<usize>,
-    /// Starts one in four payloads with [`MAGIC`].
+    /// Set to `true` if one in four payloads starts with [`MAGIC`].
     uses_magic: bool,
     tracked_of_8: u8,
     poison_interval: Option<u64>,
 }
 
-/// Marker of the records that the stream refuses, if [`FaultPlan`](super::scenario::FaultPlan) says so.
+/// Marker of poison records, which the stream rejects if the [`FaultPlan`](super::scenario::FaultPlan) contains them.
 pub const POISON: &[u8; 6] = b"poison";
 
 #[derive(Debug, Clone, Copy)]
 enum Sizes {
     Small,
     Any,
-    /// About half of the records have the maximum size.
+    /// Makes about half of the records as large as possible.
     Full,
 }
 
@@ -49,24 +49,24 @@ enum Keys {
 enum HashKeys {
     None,
     OnePerKey,
-    /// Four for each key, in rotation.
+    /// Rotates four hash keys for each partition key.
     Rotating,
 }
 
-/// Bytes of the number in a payload. The number of a shorter payload is in the key.
+/// Length of the number at the start of a payload. If a payload is shorter, the partition key contains the number.
 const NUMBER_BYTES: usize = 8;
 
 /// Prefix of every aggregate.
 pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
-/// Maximum length of a key that [`key`] returns.
+/// Maximum length in bytes of a partition key that [`key`] returns.
 pub const KEY_BYTES: usize = 40;
 
 impl Records {
     pub fn new(rng: &mut Rng, settings: &Settings, distribution: Distribution) -> Self {
         let keys =
             [Keys::Random, Keys::Drawn { of: 1 }, Keys::Drawn { of: 5 }, Keys::Drawn { of: 100 }];
-        // With aggregation by shard, a key keeps its order within each shard only.
+        // With aggregation by shard, only the records of a key within the same shard are ordered.
         let rotating = match settings.aggregation {
             Aggregation::PerShard => HashKeys::OnePerKey,
             _ => HashKeys::Rotating,
@@ -89,7 +89,7 @@ impl Records {
         }
     }
 
-    /// Moves explicit hash keys near the borders of even shards.
+    /// Moves the explicit hash keys near the borders of `shards` equally sized shards.
     pub fn with_hash_keys_near_borders(mut self, shards: usize) -> Self {
         self.near_borders_of = Some(shards).filter(|_| !matches!(self.hash_keys, HashKeys::None));
         self
@@ -118,7 +118,7 @@ impl Records {
         Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// Returns the record with a receipt, if one is drawn.
+    /// Returns the record, with a receipt if the number determines that it has one.
     pub fn tracked(&self, number: u64, record: Record) -> (Record, Option<Receipt>) {
         if self.rng(!number).u8(..8) >= self.tracked_of_8 {
             return (record, None);
@@ -187,7 +187,7 @@ impl Records {
         Some(self.near_borders_of.map_or(hash_key, |shards| near_border(shards, hash_key)))
     }
 
-    /// Returns a record that every sink refuses.
+    /// Returns an invalid record, which every sink rejects.
     pub fn invalid(&self, number: u64, rng: &mut Rng) -> Record {
         let record = Record::from(payload(number, vec![b'.'; NUMBER_BYTES]));
         match rng.u8(..3) {
@@ -219,7 +219,7 @@ fn payload(number: u64, mut data: Vec<u8>) -> Bytes {
     Bytes::from(data)
 }
 
-/// Returns the number of the record with this data and key.
+/// Returns the number in the data or, for short data, in the partition key of a record.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! A service that notes each request and response in the ledger and checks the requests.
+//! A service that checks each request, and records each request and each response in the ledger.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -55,7 +55,7 @@ impl Service<PutRecordsRequest> for RequestObserver {
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         self.check_limits(&request);
-        // If the call panics, dropping this value notes an unknown outcome.
+        // If the call panics, `in_flight` is dropped and records an unknown outcome.
         let in_flight = InFlight::begin(&request, &self.ledger);
         let call = self.service.call(request);
         Box::pin(async move {
@@ -66,7 +66,7 @@ impl Service<PutRecordsRequest> for RequestObserver {
     }
 }
 
-/// A request in flight. If it is dropped without a response, its outcome is unknown.
+/// A request in flight. If this value is dropped before the response, the outcome of the request is unknown.
 struct InFlight {
     entries: Vec<EntryContent>,
     ledger: SharedLedger,
@@ -87,7 +87,7 @@ impl EntryContent {
         Self { members, numbers }
     }
 
-    /// Returns `true` if consumers discard the aggregate, because a member does not belong to the shard.
+    /// Returns `true` if a member does not belong to the shard, so that consumers discard the aggregate.
     fn is_misplaced(&self, shard_id: &str, ledger: &Ledger) -> bool {
         let packed = self.members.iter().all(|member| member.sub_sequence_number().is_some());
         packed && !ledger.ranges.contain(shard_id, &self.members)
@@ -206,7 +206,7 @@ fn note_result(ledger: &mut Ledger, entry: &EntryContent, result: &Result<Placem
 
 const NOT_WRITTEN_CODES: [&str; 2] = ["ProvisionedThroughputExceededException", "InternalFailure"];
 
-/// Returns `true` if the service refused the whole request and has written nothing.
+/// Returns `true` if the service rejected the whole request, so that no entry was written.
 fn is_refused(error: &BoxError) -> bool {
     let error = error.downcast_ref::<PutRecordsError>();
     error

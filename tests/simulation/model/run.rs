@@ -1,4 +1,4 @@
-//! Runs the scenario of a seed.
+//! Runs the scenario of one seed.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::records::number_of_record;
 use super::scenario::{Caller, DeadLetters, Scenario};
 use super::tasks;
 
-/// Time within which all records are settled after the last fault. A slow stream with large records takes minutes.
+/// Time limit for settling all records after the last fault. A slow stream with large records takes minutes.
 pub const SETTLE_TIME: Duration = Duration::from_secs(3_600);
 
-/// Time after which no late write is pending.
+/// Time after which all late writes have arrived.
 const LATE_WRITE_TIME: Duration = Duration::from_secs(20);
 
 pub struct Outcome {
@@ -30,11 +30,11 @@ pub struct Outcome {
     pub coverage: Coverage,
 }
 
-/// Runs the scenario of a seed on virtual time and checks it.
+/// Runs the scenario of a seed on virtual time and checks the results.
 ///
 /// # Errors
 ///
-/// Returns the first violation, or that something panicked.
+/// Returns the first violation, or an error if the run panicked.
 pub fn check(seed: u64) -> Result<Outcome, String> {
     let scenario = Arc::new(Scenario::new(seed));
     let mut builder = tokio::runtime::Builder::new_current_thread();

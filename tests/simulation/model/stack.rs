@@ -1,4 +1,4 @@
-//! The service stack between the sink and the stream.
+//! The stack of services between the sink and the stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct Stack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
     Direct,
-    /// SDK with request bodies of this crate.
+    /// The SDK client, with request bodies that this crate serializes.
     Sdk,
     SdkSerialization,
     Cbor,
@@ -63,13 +63,13 @@ impl Stack {
         }
     }
 
-    /// Returns `true` if a request reaches the observer at the time it leaves the sink.
+    /// Returns `true` if a request reaches the observer as soon as it leaves the sink.
     pub fn is_direct(&self) -> bool {
         !matches!(self.layer, Layer::Buffer { .. })
     }
 
     pub fn build(&self, scenario: &Scenario, stream: &SimStream, ledger: &SharedLedger) -> Boxed {
-        // A buffer fails permanently when its inner service does.
+        // A tower `Buffer` fails permanently when its inner service fails.
         let faulty = |service| FaultyService::new(service, scenario, self.is_direct(), ledger);
         match self.transport {
             Transport::Direct => self.wrap(faulty(boxed(stream.service())), scenario, ledger),
@@ -112,8 +112,8 @@ impl Stack {
     }
 }
 
-/// Maximum time in which the other user of a concurrency limit gets a permit. The request in flight and that of the
-/// waiting sink take up to 1.2 s each; a sink that is not polled takes a second.
+/// Time within which the other user of a concurrency limit must get a permit. It can wait for the request in flight and
+/// for that of a waiting sink, which take up to 1.2 s each, and for a permit that an unpolled sink keeps for a second.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn share_limit(semaphore: Arc<Semaphore>, seed: u64, time: Duration, ledger: SharedLedger) {

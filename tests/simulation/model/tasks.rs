@@ -1,4 +1,4 @@
-//! Tasks that share a producer, and the end of the producer.
+//! Tasks that share a producer, and the shutdown of this producer.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::scenario::{Scenario, TasksEnd};
 use super::stack::Boxed;
 use super::worker::Worker;
 
-/// Runs workers on a producer and then ends the producer.
+/// Runs workers that share a producer, and shuts the producer down.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub async fn run(
     let workers: Vec<_> = (0..count).map(worker).collect();
     let workers = workers.into_iter().map(|worker| tokio::spawn(worker.run(begin + time)));
     let workers: Vec<_> = workers.collect();
-    // The producer ends while the workers run, or after them.
+    // The shutdown starts either while the workers run or after their end.
     let early = end == TasksEnd::AbortDriver || rng.bool();
     sleep_until(begin + if early { time.mul_f64(rng.f64()) } else { time }).await;
     let closed = close(&producer, &driver, end).await?;
@@ -62,7 +62,7 @@ pub async fn run(
             ledger.lock().note_all_returned(&failed);
             check_totals(&producer, ledger)?;
         }
-        // Failed records without a receipt are dropped with the last clone.
+        // When the last clone is dropped, failed records without a receipt are dropped with it.
         None => ledger.lock().is_dropped = scenario.may_fail(),
     }
     drop(producer);

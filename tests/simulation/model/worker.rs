@@ -1,4 +1,4 @@
-//! A task that makes random calls on a shared producer.
+//! A task that makes random calls on a producer shared with other tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ pub struct Worker {
     pub sink: ObservedSink<ProducerSink>,
     pub scenario: Arc<Scenario>,
     pub rng: Rng,
-    /// Records that the worker may still create.
+    /// Number of records that the worker can still create.
     pub remaining: u64,
     pub producer_ended: bool,
 }
 
 impl Worker {
-    /// Makes calls until `end` or until the producer ends.
+    /// Makes random calls until the time `end` or until the producer has ended.
     pub async fn run(mut self, end: Instant) {
         while Instant::now() < end && !self.producer_ended {
             if rarely(&mut self.rng, 10) {
@@ -138,7 +138,7 @@ impl Worker {
         match flushed {
             Ok(Ok(())) if !through_sink => self.sink.check_flushed(&outstanding),
             Ok(Err(error)) => self.note_error(&error),
-            // A flush of the sink can return the result of an earlier flush, which did not include these records.
+            // A flush of the sink can return the result of an earlier flush, which did not cover these records.
             _ => {}
         }
     }
@@ -160,14 +160,14 @@ impl Worker {
     async fn take_failed(&mut self) {
         let limit = self.timeout();
         if self.rng.bool() {
-            // Dropped after the driver has collected the records, without taking them.
+            // Drops the call after the driver has collected the failed records but before they are returned.
             let mut taking = Box::pin(self.producer.take_failed());
             if let Some(failed) = (&mut taking).now_or_never() {
                 self.sink.ledger.lock().note_all_returned(&failed);
             }
             return sleep(ms(5)).await;
         }
-        // A call that is dropped before it is ready takes nothing.
+        // If the call is dropped before it completes, no records are taken.
         if let Ok(failed) = timeout(limit, self.producer.take_failed()).await {
             let mut ledger = self.sink.ledger.lock();
             ledger.coverage.count("taken failed records", failed.len());
@@ -190,7 +190,7 @@ impl Worker {
 
     fn note_error(&mut self, error: &Error) {
         self.producer_ended |= is_end(error);
-        // The sink has already noted a record that was not accepted.
+        // If a record was not accepted, `ObservedSink` has recorded the error already.
         if error.kind() == ErrorKind::Refused && error.record().is_none() {
             let mut ledger = self.sink.ledger.lock();
             ledger.coverage.count("a fatal error", 1);

@@ -1,4 +1,4 @@
-//! Events of a stream while records are offered: reshards, outages, load, and quota changes.
+//! Events that change the stream while records are offered: reshards, outages, load, and quota changes.
 
 use std::iter;
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub enum Event {
     Outage {
         duration: Duration,
     },
-    /// Requests are lost and get no response.
+    /// Requests are lost and therefore get no response.
     Silence {
         duration: Duration,
     },
-    /// Share of the quota that other producers use.
+    /// Fraction of the quota that other producers use.
     Load(f64),
     Quota(u32, u32),
     #[allow(dead_code, reason = "only the model draws it")]
@@ -37,8 +37,8 @@ impl Event {
     }
 }
 
-/// Draws up to eight events. One in three seeds draws reshards only, close enough together that shard listings are
-/// often stale when they arrive.
+/// Draws up to eight events. For one in three seeds, all events are reshards that follow each other so closely that
+/// shard listings are often stale when they arrive.
 pub fn draw_events(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
     let ms = Duration::from_millis;
     let only_reshards = rng.u8(..3) == 0;
@@ -61,7 +61,7 @@ pub fn draw_events(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
     events
 }
 
-/// Draws three changes of the quota for one in four seeds, each by a factor between 0.25 and 4.
+/// Draws three quota changes for one in four seeds. Each multiplies the initial quota by 0.25 to 4.
 pub fn draw_quota_changes(
     rng: &mut Rng,
     quota: (u32, u32),
@@ -78,7 +78,8 @@ pub fn draw_quota_changes(
     iter::repeat_with(scaled).take(3).collect()
 }
 
-/// Returns a hash key at or next to the start of one of `shards` even shards, selected by `value`.
+/// Returns a hash key within 1 of the start of one of `shards` equally sized shards. `value` selects the shard and the
+/// offset.
 pub fn near_border(shards: usize, value: HashKey) -> HashKey {
     let (shards, value) = (shards as u128, value.get());
     let (width, wider) = (u128::MAX / shards, u128::MAX % shards + 1);
@@ -105,24 +106,24 @@ pub fn draw_limiter(rng: &mut Rng) -> Limiter {
     if rng.bool() { limiter.with_random_order() } else { limiter }
 }
 
-/// Returns `true` if the limiter throttles exactly the entries above the rate, at the end of a request.
+/// Returns `true` if the limiter throttles exactly the entries that exceed the quota, at the end of the request.
 pub fn is_plain(limiter: Limiter) -> bool {
     limiter == Limiter::token_bucket()
 }
 
-/// Events and faults of a run.
+/// The events and the faults of a run.
 pub struct Plan<'a> {
     pub events: &'a [(Duration, Event)],
-    /// Faults between the events.
+    /// Faults during the run, except while an outage or a silence lasts.
     pub faults: &'a Faults,
-    /// Faults after `time`.
+    /// Faults after the end of the run.
     pub faults_afterwards: Faults,
     pub time: Duration,
     pub seed: u64,
 }
 
 impl Plan<'_> {
-    /// Applies the events at their times, and calls `note` at the start and after each change.
+    /// Applies each event at its time. Calls `note` at the start and after each change.
     pub async fn run(&self, stream: &SimStream, mut note: impl FnMut(&SimStream)) {
         let start = Instant::now();
         let mut rng = Rng::with_seed(self.seed);

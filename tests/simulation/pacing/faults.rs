@@ -1,4 +1,4 @@
-//! Scenarios with a fixed fault.
+//! Scenarios with fixed faults.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn hot_key_keeps_order_through_faults() {
     let outcome = check_scenario(&scenario).unwrap_or_else(|error| panic!("{error}"));
     let stats = outcome.stream.stats();
     assert!(stats.failed_entries > 0 && stats.lost_answers > 0, "{stats:?}");
-    // Each lost response blocks the key for the timeout of a second.
+    // Each lost response delays the records of the key by the request timeout of one second.
     assert!(outcome.watched.accepted.len() > 10_000, "{}", outcome.watched.accepted.len());
     assert_eq!(outcome.failed, 0);
 }
@@ -46,7 +46,7 @@ fn silent_stream_gets_few_requests() {
     let stats = outcome.stream.stats();
     assert!((5..=40).contains(&stats.lost_requests), "{stats:?}");
     assert_eq!(stats.accepted_entries, outcome.watched.accepted.len() as u64);
-    // After the last silent request has timed out, the backlog is sent at the full rate of four shards.
+    // From second 50 on, all silent requests have timed out, and the backlog is sent at the full rate of four shards.
     let late = Duration::from_secs(50)..scenario.time;
     let late = outcome.written.iter().filter(|record| late.contains(&record.at())).count();
     assert!(late > 10 * 3_800, "{late}");

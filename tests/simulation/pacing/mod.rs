@@ -1,7 +1,8 @@
-//! Small seeded scenarios on virtual time that check loss, order, duplicates, and buffer bounds.
+//! Small seeded scenarios on virtual time. They check for lost, reordered, and duplicate records, and check that the
+//! buffer stays within its bounds.
 //!
-//! `PACING_SEEDS=1000 cargo test --release --test simulation pacing::` runs 1,000 seeds instead of 50, and
-//! `PACING_SEED=<n>` replays one.
+//! `PACING_SEEDS=1000 cargo test --release --test simulation pacing::` runs 1,000 seeds instead of 50.
+//! `PACING_SEED=<n>` runs a single seed.
 #![cfg(feature = "sim")]
 
 #[path = "../../../benches/pacing/account.rs"]
@@ -22,7 +23,7 @@ use self::scenario::{Routing, Scenario};
 use crate::support::seeds;
 
 #[test]
-fn every_seed_keeps_guarantees() {
+fn sink_keeps_guarantees_with_each_seed() {
     let _ = seeds::check_all("pacing", 50, |seed| run::check(seed).map(drop));
 }
 

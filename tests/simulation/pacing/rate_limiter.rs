@@ -1,4 +1,4 @@
-//! Throughput, throttles, and fairness of the rate limiters: a short form of the benchmark `pacing`.
+//! Throughput, throttling, and fairness of the rate limiters. The benchmark `pacing` measures more scenarios.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,8 @@ use super::load::{Keys, Load, Source, number_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Offers `rate` records per second, calls `on_second` after each second, and returns the statistics per second.
+/// Offers `rate` records per second, and calls `on_second` after each second. Returns the statistics at the start and
+/// after each second.
 async fn offer(
     stream: &SimStream,
     rate: f64,
@@ -70,7 +71,7 @@ async fn overload_fills_requests_without_throttles() {
     assert!(entries > 140, "{entries} entries per request");
 }
 
-/// The shard's burst of 300 ms is smaller than a second of quota, so a sink that sends in bursts is throttled.
+/// The shard accepts a burst of at most 300 ms of its quota, so a sink that sends larger bursts is throttled.
 #[tokio::test(start_paused = true)]
 async fn small_shard_burst_causes_few_throttles() {
     let builder = SimStream::builder().with_seed(1).with_burst(Duration::from_millis(300));
@@ -120,7 +121,7 @@ async fn child_shards_inherit_learned_rate() {
     );
 }
 
-/// The service draws a shard for each record, as an AUTO stream does, and does not declare it.
+/// The service assigns records to random shards, like a stream with AUTO, but the stream description does not say so.
 #[tokio::test(start_paused = true)]
 async fn undeclared_auto_stream_is_not_limited() {
     let rng = Arc::new(Mutex::new(Rng::with_seed(1)));
@@ -141,12 +142,12 @@ async fn undeclared_auto_stream_is_not_limited() {
     let records = (0..100_000_u32).map(|number| Ok(Record::from((number.to_string(), "x"))));
     let start = Instant::now();
     futures::stream::iter(records).forward(&mut sink).await.unwrap();
-    // With a limiter of 1,000 records/s for each shard this would take about 25 s.
+    // If each shard were limited to 1,000 records/s, this would take about 25 s.
     assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn oldest_records_are_sent_first() {
+async fn records_are_sent_nearly_in_order() {
     let stream = stream(4);
     let samples = offer(&stream, 2_000.0, 10, |_, _| ()).await;
     assert_eq!(samples[10].throttled_entries, 0);
@@ -160,11 +161,11 @@ async fn oldest_records_are_sent_first() {
     }
 }
 
-/// Independent producers offer three times the quota of two shards.
+/// Together, the producers offer three times the quota of the two shards.
 #[tokio::test(start_paused = true)]
 async fn ten_producers_share_stream_fairly() {
     const PRODUCERS: u64 = 10;
-    // With a constant latency the producers would synchronize, and the same ones would be throttled each time.
+    // With a constant latency the producers would synchronize, and the service would always throttle the same ones.
     let latency = Latency::log_normal(Duration::from_millis(20), 0.3);
     let stream =
         SimStream::builder().with_shards(2).with_seed(1).with_latency(latency).build().unwrap();

@@ -18,18 +18,18 @@ use super::load::{Source, number_of};
 use super::scenario::{Scenario, ms};
 use super::watched::Watched;
 
-/// Time within which all records are settled after the last fault, not counting [`SETTLE_TIME_PER_RECORD`].
+/// Time limit for settling all records after the last fault, in addition to [`SETTLE_TIME_PER_RECORD`].
 const SETTLE_TIME: Duration = Duration::from_secs(120);
 
-/// Settle time for each offered record: records of a single key are sent one per round trip.
+/// Additional time limit per offered record. Records of a single key are sent one per round trip.
 const SETTLE_TIME_PER_RECORD: Duration = Duration::from_millis(250);
 
-/// Time after which no late write is pending.
+/// Time after which all late writes have arrived.
 const LATE_WRITE_TIME: Duration = Duration::from_secs(10);
 
 pub struct Outcome {
     pub watched: Watched<Timeout<SimService>>,
-    /// Withdrawn and failed records.
+    /// Records that were withdrawn or that failed.
     pub undelivered: Vec<Undelivered>,
     pub failed: usize,
     pub stream: SimStream,
@@ -37,11 +37,11 @@ pub struct Outcome {
     pub written: Vec<Written>,
 }
 
-/// Sends the records of the scenario.
+/// Sends the records of a scenario.
 ///
 /// # Errors
 ///
-/// Returns an error if the sink fails or does not settle in time.
+/// Returns an error if the sink fails or does not settle all records in time.
 pub async fn run(scenario: &Scenario) -> Result<Outcome, String> {
     let stream = scenario.stream();
     let service = ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000)));
@@ -91,7 +91,7 @@ fn settle_time(scenario: &Scenario) -> Duration {
 }
 
 impl Outcome {
-    /// Checks the guarantees.
+    /// Checks that the sink has kept its guarantees.
     ///
     /// # Errors
     ///
@@ -108,7 +108,8 @@ impl Outcome {
         if account.out_of_order > 0 {
             return Err(format!("{} records out of order", account.out_of_order));
         }
-        // A record that is returned after an unknown outcome is not resent after the earlier records of its key.
+        // If a record is returned after an attempt with an unknown outcome, the sink does not write it again after the
+        // earlier records of its key. A late copy of an earlier record is then allowed.
         let is_last_copy_known = !self.undelivered.iter().any(|one| one.may_have_been_written());
         if account.late_copies > 0 && is_last_copy_known {
             return Err(format!(
@@ -117,7 +118,7 @@ impl Outcome {
             ));
         }
         let stats = self.stream.stats();
-        // The sink resends an aggregate if its shard closed before it was listed.
+        // The sink sends an aggregate again if its shard was closed before the sink listed it.
         let unknown_outcomes = stats.lost_answers + stats.late_requests + self.totals().misplaced;
         if account.duplicated > 0 && unknown_outcomes == 0 {
             return Err(format!("{} duplicates without a reason", account.duplicated));
@@ -184,20 +185,20 @@ impl Outcome {
     }
 }
 
-/// Runs the scenario of a seed, like [`check_scenario`].
+/// Runs and checks the scenario of a seed, like [`check_scenario`].
 ///
 /// # Errors
 ///
-/// Returns the first violation, or that something panicked.
+/// Returns the first violation, or an error if the run panicked.
 pub fn check(seed: u64) -> Result<Outcome, String> {
     check_scenario(&Scenario::new(seed))
 }
 
-/// Runs a scenario on virtual time and checks it.
+/// Runs a scenario on virtual time and checks the results.
 ///
 /// # Errors
 ///
-/// Returns the first violation, or that something panicked.
+/// Returns the first violation, or an error if the run panicked.
 pub fn check_scenario(scenario: &Scenario) -> Result<Outcome, String> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().expect("the runtime is valid");

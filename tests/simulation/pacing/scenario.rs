@@ -1,4 +1,4 @@
-//! A small scenario that is drawn from a seed.
+//! A small scenario that a seed determines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub fn ms(milliseconds: u64) -> Duration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routing {
     Key,
-    /// By explicit hash key: one for each key or four in rotation, anywhere or near the borders of shards.
+    /// By explicit hash key. Each partition key has one hash key, or four in rotation.
     Hash {
         rotates: bool,
         near_borders: bool,
@@ -37,15 +37,15 @@ pub enum Routing {
 pub struct Scenario {
     pub seed: u64,
     pub shards: usize,
-    /// Records and bytes per second of each shard.
+    /// Maximum number of records and bytes per second and shard.
     pub quota: (u32, u32),
-    /// Sets the limits of the sink to the quota instead of the service's default.
+    /// Set to `true` if the limits of the sink match the quota. Otherwise the sink uses its default limits.
     pub knows_quota: bool,
     pub burst: Duration,
     pub limiter: Limiter,
     pub latency: Latency,
     pub faults: Faults,
-    /// Share of the quota that other producers use at the start.
+    /// Fraction of the quota that other producers use at the start.
     pub background_load: f64,
     pub late_writes: bool,
     pub events: Vec<(Duration, Event)>,
@@ -55,13 +55,13 @@ pub struct Scenario {
     pub buffer_records: usize,
     pub buffer_bytes: usize,
     pub request_entries: usize,
-    /// Number of partition keys. Records have no keys if it is 0.
+    /// Number of partition keys, or 0 for random keys.
     pub keys: usize,
     pub record_bytes: usize,
-    /// Records per second.
+    /// Offered records per second.
     pub rate: f64,
     pub time: Duration,
-    /// Time of the call of `take_undelivered`, if any.
+    /// Time at which `take_undelivered` is called, if it is called.
     pub withdrawn_at: Option<Duration>,
     pub routing: Routing,
     pub linger: Option<Duration>,
@@ -117,11 +117,11 @@ impl Scenario {
     fn with_rare_settings(mut self, rng: &mut Rng) -> Self {
         self.routing = match rng.u8(..6) {
             0 => {
-                // With aggregation by shard, a key keeps its order within each shard only.
+                // With aggregation by shard, only the records of a key within the same shard are ordered.
                 let rotates = self.aggregation != Aggregation::PerShard && rng.bool();
                 Routing::Hash { rotates, near_borders: rng.bool() }
             }
-            // AUTO ignores the keys of aggregates, so their shards cannot be checked.
+            // A stream with AUTO ignores the keys of aggregates, so the shards of their members cannot be checked.
             1 | 2 if self.aggregation == Aggregation::Off => {
                 Routing::Service { keyless: rng.bool() }
             }
@@ -139,8 +139,8 @@ impl Scenario {
         self
     }
 
-    /// Returns one shard with the default quota, no faults, half of the quota as load, and a sink with default
-    /// settings.
+    /// Returns a scenario without faults: one shard with the default quota, an offered rate of half the quota, and a
+    /// sink with default settings.
     pub fn calm(seed: u64) -> Self {
         Self {
             seed,
@@ -273,7 +273,7 @@ fn latency(rng: &mut Rng) -> Latency {
     }
 }
 
-/// Draws a probability: 1 in 10,000 to 1 in 2, or 0.
+/// Draws the throttling probability, from 1 in 10,000 to 1 in 2, or 0.
 fn throttles(rng: &mut Rng) -> f64 {
     if rng.bool() { 0.5 * 5_000.0_f64.powf(-rng.f64()) } else { 0.0 }
 }

@@ -1,4 +1,4 @@
-//! Records whose hash keys are at shard borders that are not multiples of a power of two.
+//! Records whose hash keys are near shard borders that are not multiples of a power of two.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::load::{Keys, Load, RECORD_BYTES, Source};
 
 const SECONDS: u64 = 8;
 
-/// Shard counts for which neighbours share the upper 64 bits of their borders.
+/// Shard counts for which the end of a shard and the start of the next one have the same upper 64 bits.
 const UNEVEN_COUNTS: [usize; 3] = [3, 5, 7];
 
 fn stream_of(shards: usize) -> SimStream {
@@ -42,7 +42,7 @@ fn start_keys(stream: &SimStream) -> Vec<HashKey> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn near_border_covers_all_borders() {
+async fn near_border_returns_keys_at_all_borders() {
     for shards in 1..=17 {
         let stream = stream_of(shards);
         let start_keys = start_keys(&stream).into_iter().map(HashKey::get);
@@ -64,14 +64,14 @@ async fn uneven_shards_reach_full_throughput() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn border_hash_keys_cause_no_relisting() {
+async fn border_hash_keys_need_at_most_two_listings() {
     for shards in UNEVEN_COUNTS {
         let stream = stream_of(shards);
         let start_keys = stream::iter(start_keys(&stream)).cycle();
         let records =
             start_keys.map(|start| Record::from(("k", "data")).with_explicit_hash_key(start));
         let stats = send(&stream, Aggregation::Off, records).await;
-        // Responses that arrive before the first listing can cause a second one.
+        // A response that arrives before the first listing can cause a second listing.
         assert!(stats.listings <= 2, "{shards} shards: {} listings", stats.listings);
         assert!(stats.throttled_entries * 20 <= stats.entries, "{shards} shards: {stats:?}");
     }

@@ -1,4 +1,4 @@
-//! The simulated stream behind a client of the AWS SDK.
+//! The simulated stream, called through a client of the AWS SDK.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ fn sdk_entry(key: &str, data: &[u8]) -> PutRecordsRequestEntry {
     entry.data(Blob::new(data)).build().unwrap()
 }
 
-/// Reads all open and closed shards and returns the data by shard.
+/// Reads all open and closed shards and returns the payloads by shard ID.
 async fn read_all(client: &Client) -> HashMap<String, Vec<Vec<u8>>> {
     let shards = client.list_shards().stream_name("example").send().await.unwrap();
     let mut read = HashMap::new();
@@ -123,7 +123,7 @@ async fn sdk_parses_service_errors() {
     }
 }
 
-/// Interceptor that records whether each request was signed, and its date.
+/// An interceptor that records for each request whether it is signed, and its date header.
 #[derive(Debug, Clone, Default)]
 struct Signed(Arc<Mutex<Vec<(bool, String)>>>);
 

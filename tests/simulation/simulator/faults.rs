@@ -1,4 +1,4 @@
-//! Injected faults: failed, throttled, lost, late, and poison requests.
+//! Injected faults: failed, throttled, lost, and late requests, and poison records.
 
 use kinesis_sink::sim::Faults;
 use kinesis_sink::stream::StreamInfo;
@@ -15,7 +15,7 @@ fn one_entry() -> Vec<Entry> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn entry_faults_match_shares() {
+async fn entry_faults_match_configured_shares() {
     let stream = stream_with(Faults::default().with_internal_failures(0.2).with_throttles(0.25));
     let (mut failed, mut throttled) = (0, 0);
     for _ in 0..20 {
@@ -31,7 +31,7 @@ async fn entry_faults_match_shares() {
             }
         }
     }
-    // Throttles are drawn for the 8,000 entries that have not failed.
+    // Throttles are drawn only for the 8,000 entries that did not fail: 25 % of them is 2,000.
     assert!(failed.abs_diff(2_000) < 200 && throttled.abs_diff(2_000) < 200, "{stream:?}");
     let stats = stream.stats();
     let counted = [stats.failed_entries, stats.throttled_entries, stats.accepted_entries];
@@ -51,7 +51,7 @@ async fn failed_entries_use_no_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_errors_match_shares() {
+async fn request_errors_match_configured_shares() {
     let faults = Faults::default()
         .with_request_errors(0.5, "InternalFailure", 500)
         .with_request_errors(0.25, "KMSThrottlingException", 400);
@@ -95,7 +95,7 @@ async fn lost_request_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_is_written_when_answer_is_lost() {
+async fn request_is_written_if_response_is_lost() {
     let stream = stream_with(Faults::default().with_lost_answers(1.0));
     assert!(timeout(ms(1_000_000), try_put(&stream, one_entry())).await.is_err());
     assert_eq!((texts(&stream.written()), stream.stats().lost_answers), (vec!["x"], 1));
@@ -120,7 +120,7 @@ async fn late_write_lands_after_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_write_uses_quota_of_arrival() {
+async fn late_write_uses_quota_on_arrival() {
     let stream = no_latency().with_shard_quota(10, 1_000).build().unwrap();
     stream.set_faults(Faults::default().with_late_writes(1.0, ms(500)));
     let timed_out = timeout(ms(100), try_put(&stream, vec![entry("k", "x"); 10])).await;
@@ -128,7 +128,7 @@ async fn late_write_uses_quota_of_arrival() {
     stream.set_faults(Faults::default());
     assert_eq!(put_small(&stream, 10).await, 10);
     sleep(ms(1_000)).await;
-    // 400 ms after the retry at 100 ms, the bucket has refilled for four of the ten late entries.
+    // The late entries arrive 400 ms after the retry. Since then, the bucket has refilled for four of the ten entries.
     assert_eq!((stream.written().len(), stream.stats().throttled_entries), (14, 6));
 }
 
@@ -142,7 +142,7 @@ async fn poison_record_fails_whole_request() {
     for (data, code, status) in [("bad", Some("InternalFailure"), 500), ("worse", None, 403)] {
         let error = try_put(&stream, both(data)).await.unwrap_err();
         assert_eq!((error.code(), error.status()), (code, Some(status)));
-        // The SDK reads the same error from the body.
+        // The SDK client parses the same error from the response body.
         let mut service = kinesis_sink::service::PutRecords::new(&stream.client());
         let error = service.call(request(&stream, both(data))).await.unwrap_err();
         assert_eq!((error.code(), error.status()), (code, Some(status)));

@@ -1,4 +1,4 @@
-//! Limiters that enforce the quota of a shard, and changes of the quota.
+//! Limiters that enforce the shard quota, and quota changes.
 
 use tokio::time::sleep;
 
@@ -19,7 +19,7 @@ fn limiters() -> [(&'static str, Limiter); 6] {
     ]
 }
 
-/// Sends 10 entries every 5 ms and returns how many were accepted.
+/// Sends 10 entries every 5 ms for `seconds` seconds, and returns the number of accepted entries.
 async fn accepted_in(stream: &SimStream, seconds: u64) -> usize {
     let mut accepted = 0;
     for _ in 0..seconds * 200 {
@@ -33,10 +33,10 @@ async fn accepted_in(stream: &SimStream, seconds: u64) -> usize {
 async fn limiter_accepts_quota_under_overload() {
     for (name, limiter) in limiters() {
         let stream = limited(limiter);
-        // Uses up the initial burst, and the excess that lagging accounting allows.
+        // Uses up the initial burst and the excess that a limiter with lag accepts.
         accepted_in(&stream, 2).await;
         let accepted = accepted_in(&stream, 6).await;
-        // Lagging accounting lets 200 pass at a time.
+        // With a lag of 100 ms, up to 200 entries pass before the limiter counts them.
         assert!((5_800..=6_200).contains(&accepted), "{name}: {accepted}");
     }
 }
@@ -46,7 +46,7 @@ async fn limiter_subtracts_background_load() {
     for (name, limiter) in limiters() {
         let stream = limited(limiter);
         stream.set_load(0.75);
-        // Uses up the initially full buckets and repays the deficit that the lag causes.
+        // Uses up the full bucket at the start and repays the deficit that the lag causes.
         accepted_in(&stream, 3).await;
         let accepted = accepted_in(&stream, 6).await;
         assert!((1_300..=1_700).contains(&accepted), "{name}: {accepted}");
@@ -139,7 +139,7 @@ async fn front_ends_throttle_independently() {
     for _ in 0..40 {
         accepted.push(put_small(&stream, 100).await);
     }
-    // Each of four front ends accepts 250, in random order.
+    // Each of the four front ends accepts 250 entries. Requests reach them in random order.
     assert_eq!(accepted.iter().sum::<usize>(), 1_000);
     let first_refusal = accepted.iter().position(|count| *count < 100).unwrap();
     let later = accepted[first_refusal + 1..].contains(&100);
@@ -147,14 +147,15 @@ async fn front_ends_throttle_independently() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lagging_limiter_overshoots_and_recovers() {
+async fn lagging_limiter_repays_excess() {
     let stream = limited(Limiter::token_bucket().with_lag(ms(200)));
     assert_eq!(put_small(&stream, 2_000).await, 2_000);
     sleep(ms(199)).await;
     assert_eq!(put_small(&stream, 500).await, 500);
     sleep(ms(1)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
-    // The lag charges 1,000 above the bucket at 200 ms and 500 at 399 ms; the refill starts at 200 ms.
+    // The lag delays the charges: 1,000 entries above the bucket size are charged at 200 ms, and 500 at 399 ms. The
+    // refill starts at 200 ms.
     sleep(ms(1_500)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
     sleep(ms(1)).await;
@@ -182,7 +183,7 @@ async fn random_throttles_use_no_limiter_quota() {
     for (name, limiter) in limiters() {
         let faults = kinesis_sink::sim::Faults::default().with_throttles(0.5);
         let stream = no_latency().with_limiter(limiter).with_faults(faults).build().unwrap();
-        // Of 2,000 offered records per second, half reach the limiter and use quota.
+        // Half of the 2,000 entries offered per second reach the limiter, and only these use quota.
         accepted_in(&stream, 3).await;
         let accepted = accepted_in(&stream, 6).await;
         assert!((5_400..=6_200).contains(&accepted), "{name}: {accepted}");

@@ -50,7 +50,7 @@ async fn put(stream: &SimStream, entries: Vec<Entry>) -> PutRecordsResponse {
     try_put(stream, entries).await.unwrap()
 }
 
-/// Puts entries of four bytes including the key, 500 per request, and returns how many were accepted.
+/// Puts entries of four bytes, including the key, in requests of 500. Returns the number of accepted entries.
 async fn put_small(stream: &SimStream, entries: usize) -> usize {
     let mut accepted = 0;
     let all: Vec<_> = (0..entries).map(|_| entry("k", "xyz")).collect();

@@ -1,4 +1,4 @@
-//! Quota of a shard in records and bytes per second.
+//! The quota of a shard, in records and bytes per second.
 
 use kinesis_sink::BuildError;
 use tokio::time::{advance, sleep};
@@ -41,12 +41,12 @@ async fn byte_quota_includes_partition_key() {
     let stream = no_latency().with_shard_quota(1_000, 100).build().unwrap();
     let sizes = [50, 49, 40, 10, 1];
     let entries = sizes.map(|bytes| entry("key7654321", vec![0; bytes - 1])).to_vec();
-    // Sizes with keys of ten bytes: 59, 58 (throttled), 49 (throttled), 19, 10.
+    // The sizes, including keys of ten bytes, are 59, 58 (throttled), 49 (throttled), 19, and 10.
     let response = put(&stream, entries.clone()).await;
     let passed: Vec<_> = response.results().iter().map(Result::is_ok).collect();
     assert_eq!(passed, [true, false, false, true, true]);
     assert_eq!(stream.stats().accepted_bytes, 59 + 19 + 10);
-    // 12 bytes are left and 100 are added per second, so 49 fit after 370 ms.
+    // 12 bytes are left, and 100 bytes are added per second, so 49 bytes are available after 370 ms.
     let forty_nine = || vec![entries[2].clone()];
     sleep(ms(369)).await;
     assert_eq!(put(&stream, forty_nine()).await.delivered(), 0);
@@ -60,7 +60,7 @@ async fn oversized_record_leaves_deficit() {
     let stream = no_latency().with_max_record_bytes(10 * mib).build().unwrap();
     let large = || vec![entry("k", vec![0; 4 * mib - 1])];
     assert_eq!(put(&stream, large()).await.delivered(), 1);
-    // The deficit is 3 MiB and shrinks by 1 MiB per second.
+    // The record leaves a deficit of 3 MiB, which shrinks by 1 MiB per second.
     sleep(ms(3_000)).await;
     assert_eq!(put_small(&stream, 1).await, 0);
     sleep(ms(1)).await;
@@ -69,7 +69,7 @@ async fn oversized_record_leaves_deficit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn byte_burst_is_configurable() {
+async fn with_byte_burst_sets_byte_burst() {
     let mib = 1024 * 1024;
     let builder = no_latency().with_max_record_bytes(10 * mib).with_byte_burst(10 * mib);
     let stream = builder.build().unwrap();
@@ -85,7 +85,7 @@ async fn byte_burst_is_configurable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn burst_may_be_short_or_zero() {
+async fn with_burst_limits_burst() {
     let stream = no_latency().with_burst(ms(50)).build().unwrap();
     assert_eq!(put_small(&stream, 500).await, 50);
     sleep(ms(1_000)).await;

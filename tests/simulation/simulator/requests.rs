@@ -56,7 +56,7 @@ async fn sequence_numbers_have_56_digits_and_grow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn written_keeps_keys_and_debug_hides_them() {
+async fn written_debug_redacts_keys_and_data() {
     let stream = no_latency().build().unwrap();
     let whole = Bytes::from("MARKER");
     let entries = vec![
@@ -154,14 +154,14 @@ async fn lookups_return_settings_after_round_trip() {
 
 #[tokio::test(start_paused = true)]
 async fn bandwidth_delays_request_by_size() {
-    // Base64 turns 3,000 bytes into 4,000, and JSON adds 41.
+    // Base64 turns the 3,000 bytes into 4,000, and the JSON syntax adds 41.
     let stream = no_latency().with_bandwidth(1_000).build().unwrap();
     let began = Instant::now();
     let large = || vec![entry("k", vec![b'.'; 3_000])];
     put(&stream, large()).await;
     let one = began.elapsed();
     assert!((ms(4_041)..ms(4_300)).contains(&one), "{one:?}");
-    // The requests share the link: the small one is sent between pieces of the large one.
+    // Two requests share the link, so the small one is sent between pieces of the large one.
     let began = Instant::now();
     let small = async {
         put(&stream, vec![entry("k", "x")]).await;
@@ -170,7 +170,7 @@ async fn bandwidth_delays_request_by_size() {
     let (_, small) = tokio::join!(put(&stream, large()), small);
     assert!(small < ms(300), "{small:?}");
     assert!((one..one + ms(300)).contains(&began.elapsed()));
-    // A cancelled request frees the link.
+    // A cancelled request stops using the link.
     let timed_out = timeout(ms(1_000), try_put(&stream, large())).await;
     assert!(timed_out.is_err());
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Runs that are repeated with the same seed, and failing tests that print their seed.
+//! Reproducible runs with the same seed, and failing tests that print their seed.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -56,9 +56,9 @@ async fn same_seed_gives_same_run() {
     assert!(first.0 != other.0);
 }
 
-/// The faults of a request are drawn when it is sent, so requests that arrive in between do not change them.
+/// The faults of a request are drawn when it is sent, so requests that arrive in the meantime do not change them.
 #[tokio::test(start_paused = true)]
-async fn faults_ignore_order_of_arrival() {
+async fn faults_do_not_depend_on_arrival_order() {
     let results = async |pause: u64| {
         let faults = Faults::default().with_internal_failures(0.5);
         let stream = SimStream::builder().with_seed(3).with_faults(faults).build().unwrap();
@@ -75,7 +75,7 @@ async fn faults_ignore_order_of_arrival() {
 }
 
 #[test]
-fn random_seed_differs_and_is_shown() {
+fn random_seed_differs_and_is_in_debug_output() {
     let [one, other] = [SimStream::new(1), SimStream::new(1)];
     assert_ne!(one.seed(), other.seed());
     assert!(format!("{one:?}").contains(&format!("seed: {}", one.seed())));

@@ -1,4 +1,4 @@
-//! Shards: splits, merges, changes of the shard count, and the routing of records.
+//! Shards: splits, merges, shard count updates, and the routing of records.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ fn ids(stream: &SimStream) -> Vec<usize> {
     stream.shards().iter().map(number).collect()
 }
 
-/// Asserts that the ranges of the open shards cover the ring without gaps.
+/// Asserts that the ranges of the open shards cover the whole hash ring without gaps.
 fn assert_covered(stream: &SimStream) {
     let shards = stream.shards();
     assert_eq!(shards[0].range().start().get(), 0);
@@ -34,7 +34,7 @@ async fn shard_of(stream: &SimStream, entry: Entry) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_goes_to_shard_of_hash() {
+async fn record_is_written_to_shard_of_its_hash() {
     let stream = no_latency().with_shards(7).build().unwrap();
     assert_covered(&stream);
     assert_eq!(ids(&stream), [0, 1, 2, 3, 4, 5, 6]);
@@ -51,7 +51,7 @@ async fn record_goes_to_shard_of_hash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn split_sends_later_records_to_children() {
+async fn split_routes_later_records_to_children() {
     let stream = no_latency().with_shards(2).build().unwrap();
     let at = [0, u128::MAX / 4 + 1, u128::MAX];
     let round = |number: usize| at.map(|hash| at_hash(hash, &format!("{number}"))).to_vec();
@@ -69,7 +69,7 @@ async fn split_sends_later_records_to_children() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn merge_accepts_either_order() {
+async fn merge_accepts_shards_in_either_order() {
     let stream = no_latency().with_shards(4).build().unwrap();
     stream.merge(&id(1), &id(2)).unwrap();
     assert_covered(&stream);
@@ -160,7 +160,7 @@ async fn auto_stream_ignores_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn distribution_change_affects_in_flight() {
+async fn distribution_change_applies_in_flight() {
     let stream =
         no_latency().with_shards(4).with_latency(Latency::constant(ms(20))).build().unwrap();
     let by_one_key = || (0..100).map(|_| entry("k", "x")).collect();
@@ -199,7 +199,7 @@ async fn provisioned_stream_rejects_auto() {
     let client = SdkStreamInfo::new(&stream.client());
     let described = client.describe_stream(&stream.id()).unwrap().await.unwrap();
     assert_eq!(described.mode(), StreamMode::Provisioned);
-    // A provisioned stream places records by key even if it is built with AUTO.
+    // A provisioned stream assigns records by key even if it was built with AUTO.
     let stream = provisioned().with_distribution(Distribution::Auto).build().unwrap();
     put(&stream, (0..100).map(|_| entry("k", "x")).collect()).await;
     let written = stream.written();

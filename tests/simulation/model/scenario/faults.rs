@@ -7,24 +7,24 @@ use super::{ms, one_of};
 #[derive(Debug, Default)]
 pub struct FaultPlan {
     pub stream: Faults,
-    /// Faults of poison records, a part of `stream`.
+    /// The part of `stream` that affects poison records.
     pub poison: Faults,
     pub late_writes: bool,
-    /// Set to `true` if requests fail with a code of [`INVALID`].
+    /// Set to `true` if some requests fail with an error of [`INVALID`].
     pub invalid: bool,
-    /// Set to `true` if requests fail with a code of [`FATAL`].
+    /// Set to `true` if some requests fail with an error of [`FATAL`].
     pub fatal: bool,
-    /// Share of corrupted responses.
+    /// Fraction of responses that are corrupted.
     pub corrupted: f64,
-    /// Share of requests whose connection is reset after they were written.
+    /// Fraction of requests whose connection is reset after the entries were written.
     pub connection_resets: f64,
-    /// Share of responses with a missing or additional result.
+    /// Fraction of responses with a missing or an additional result.
     pub wrong_lengths: f64,
-    /// Share of requests for which the service panics.
+    /// Fraction of requests for which the service panics.
     pub panics: f64,
-    /// Share of faulty lookups.
+    /// Fraction of lookups that are faulty.
     pub lookups: f64,
-    /// Share of calls of `poll_ready` that fail.
+    /// Fraction of `poll_ready` calls that fail.
     pub unready: f64,
 }
 
@@ -52,7 +52,7 @@ const FATAL: [(&str, u16); 8] = [
     ("KMSOptInRequired", 400),
     ("Unheard", 404),
 ];
-/// Codes and statuses of errors that are caused by the content of a request.
+/// Errors that the content of a request causes: code and HTTP status.
 const INVALID: [(&str, u16); 4] = [
     ("ValidationException", 400),
     ("InvalidArgumentException", 400),
@@ -61,13 +61,13 @@ const INVALID: [(&str, u16); 4] = [
 ];
 
 impl FaultPlan {
-    /// Returns a plan with failed entries only.
+    /// Returns a plan in which only single entries fail.
     pub fn failed_entries(rng: &mut Rng) -> Self {
         let faults = Faults::default().with_internal_failures(0.4 * rng.f64());
         Self { stream: faults, ..Self::default() }
     }
 
-    /// Fails the requests or entries that contain [`POISON`].
+    /// Adds faults for requests or entries that contain [`POISON`].
     pub fn with_poison(mut self, rng: &mut Rng) -> Self {
         let whole = one_of(
             rng,
@@ -82,7 +82,7 @@ impl FaultPlan {
         self
     }
 
-    /// Draws each fault independently. One in six plans has no faults.
+    /// Draws each fault independently. One in six plans has no faults at all.
     pub fn new(rng: &mut Rng) -> Self {
         let calm = super::rarely(rng, 6);
         let some = |rng: &mut Rng, times: u32, max: f64| {
@@ -122,7 +122,7 @@ impl FaultPlan {
     }
 }
 
-/// Draws a probability: 1 in 10,000 to 1 in 2, or 0.
+/// Draws the throttling probability, from 1 in 10,000 to 1 in 2, or 0.
 fn throttles(rng: &mut Rng, calm: bool) -> f64 {
     let share = 0.5 * 5_000.0_f64.powf(-rng.f64());
     if super::rarely(rng, 3) && !calm { share } else { 0.0 }

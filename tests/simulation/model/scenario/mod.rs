@@ -1,4 +1,4 @@
-//! Scenarios that are drawn from a seed.
+//! Scenarios that a seed determines.
 
 mod faults;
 mod settings;
@@ -23,7 +23,7 @@ pub fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     *rng.choice(choices).expect("the choices are not empty")
 }
 
-/// Returns `true` once in `times` calls on average.
+/// Returns `true` for one in `times` calls on average.
 pub fn rarely(rng: &mut Rng, times: u32) -> bool {
     rng.u32(..times) == 0
 }
@@ -32,7 +32,7 @@ pub fn rarely(rng: &mut Rng, times: u32) -> bool {
 pub struct Scenario {
     pub seed: u64,
     pub shards: usize,
-    /// Records and bytes per second of each shard.
+    /// Maximum number of records and bytes per second and shard.
     quota: (u32, u32),
     burst: Duration,
     pub limiter: Limiter,
@@ -41,18 +41,18 @@ pub struct Scenario {
     pub distribution: Distribution,
     pub faults: FaultPlan,
     pub events: Vec<(Duration, Event)>,
-    /// Duration of a credentials outage after all other faults.
+    /// Duration of a credentials outage that starts after all other faults.
     pub credentials_outage: Option<Duration>,
-    /// Set to `true` if the events contain a switch to AUTO.
+    /// Set to `true` if an event switches the stream to AUTO.
     pub switches_distribution: bool,
     pub stack: Stack,
     pub settings: Settings,
     pub records: Records,
-    /// Time during which records are offered and faults occur.
+    /// Duration of the phase in which records are offered and faults occur.
     pub time: Duration,
     /// Maximum number of offered records.
     pub offered: u64,
-    /// Maximum pause between calls.
+    /// Maximum pause between two calls.
     pub idle: Duration,
     pub burst_records: u64,
     pub caller: Caller,
@@ -67,7 +67,7 @@ pub enum Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerEnd {
     Close,
-    /// A close through [`SinkExt::buffer`](futures::SinkExt::buffer), which still contains records.
+    /// Closes the sink through [`SinkExt::buffer`](futures::SinkExt::buffer) while this buffer contains records.
     CloseThroughBuffer,
     Flush,
     Withdraw,
@@ -91,13 +91,13 @@ impl Scenario {
         let settings =
             if reshards_often { settings.with_ordered_aggregates(rng) } else { settings };
         let time = ms(rng.u64(200..=3_000));
-        // A sink that describes the stream refuses AUTO if it relies on partition keys.
+        // A sink that describes the stream and relies on partition keys rejects a stream with AUTO.
         let is_auto = !settings.aggregates() && rarely(rng, 5) && !settings.refuses_auto();
         let distribution =
             if is_auto { Distribution::Auto } else { Distribution::UserPartitionKey };
         let records = Records::new(rng, &settings, distribution);
         let max_record_bytes = records.max_record_bytes() as u64;
-        // A limit of 4 MiB keeps the time of a run at milliseconds.
+        // Offers about 4 MiB at most, so that a run takes milliseconds.
         let offered = rng.u64(1..=400).min(1 + (4 << 20) / max_record_bytes);
         let records_per_s = rng.u32(20..=1_000);
         let quota = (records_per_s, records_per_s * rng.u32(100..=4_000));
@@ -156,9 +156,9 @@ impl Scenario {
             self.events.push((back, Event::Distribution(Distribution::UserPartitionKey)));
         }
         self.events.sort_by_key(|(at, _)| *at);
-        // An outage also fails listings.
+        // Removes outages, because a shard listing fails during an outage.
         self.events.retain(|(_, event)| !matches!(event, Event::Outage { .. }));
-        // With a single shard no record can be misplaced.
+        // A misplaced record requires at least two shards.
         self.shards = self.shards.max(2);
         self.settings = self.settings.with_shard_listing();
         self.switches_distribution = true;
@@ -188,7 +188,7 @@ impl Scenario {
         }
     }
 
-    /// Returns `true` if poison records fail until all others are delivered.
+    /// Returns `true` if poison records fail until all other records are delivered.
     pub fn checks_progress(&self) -> bool {
         use OwnerEnd::{Close, CloseThroughBuffer, Flush};
         let is_settled = matches!(self.caller, Caller::Owner(Close | CloseThroughBuffer | Flush));
@@ -210,7 +210,8 @@ impl Scenario {
         builder.build().expect("the settings are valid")
     }
 
-    /// Returns the maximum of buffered bytes. The last record may exceed the bound; with a producer, the last two may.
+    /// Returns the maximum number of buffered bytes. The last record can exceed the buffer limit; with a producer, the
+    /// last two records can.
     pub fn max_buffer_bytes(&self) -> usize {
         let excess = if matches!(self.caller, Caller::Owner(_)) { 1 } else { 2 };
         self.settings.buffer_bytes + excess * self.settings.limits.record_bytes()
@@ -249,11 +250,11 @@ fn caller(rng: &mut Rng) -> Caller {
 }
 
 fn near_borders(seed: u64) -> bool {
-    // A separate sequence leaves all other draws of a seed unchanged.
+    // Uses a separate generator, so that the other random values of a seed do not change.
     Rng::with_seed(seed ^ 0xb02d).bool()
 }
 
-/// Draws a credentials outage of up to 300 attempts that is shorter than the credentials timeout.
+/// Draws a credentials outage that lasts up to 300 attempts and ends before the credentials timeout.
 fn credentials_outage(seed: u64, settings: &Settings) -> Option<Duration> {
     let mut rng = Rng::with_seed(seed ^ 0xc4ed);
     let longest = (settings.backoff.1 * 300).clamp(ms(1_000), ms(280_000));

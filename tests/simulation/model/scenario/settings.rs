@@ -30,7 +30,7 @@ pub struct Settings {
     pub dead_letters: DeadLetters,
 }
 
-/// Dead-letter handler of the sink.
+/// The dead-letter handler of the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadLetters {
     None,
@@ -84,7 +84,7 @@ impl Settings {
         }
     }
 
-    /// Enables aggregation by shard with ordering, with several requests in flight.
+    /// Enables ordered aggregation by shard, with several requests in flight.
     pub fn with_ordered_aggregates(self, rng: &mut Rng) -> Self {
         Self {
             limits: self.limits.with_request_entries(one_of(rng, &[2, 10, 500])),
@@ -100,12 +100,12 @@ impl Settings {
         }
     }
 
-    /// Enables shard listings, which the sink uses to verify aggregates.
+    /// Enables shard listings. The sink uses them to verify the shards of aggregates.
     pub fn with_shard_listing(self) -> Self {
         Self { lists_shards: true, ..self }
     }
 
-    /// Returns `true` if the sink describes the stream and refuses AUTO.
+    /// Returns `true` if the sink describes the stream and rejects AUTO.
     pub fn refuses_auto(&self) -> bool {
         self.describes && (self.aggregates() || self.ordering == RecordOrdering::PerKey)
     }
@@ -122,7 +122,7 @@ impl Settings {
         self.aggregation != Aggregation::Off
     }
 
-    /// Returns `true` if the sink verifies the shards of aggregates against a listing.
+    /// Returns `true` if the sink checks the shards of aggregates against a shard listing.
     pub fn verifies_aggregates(&self) -> bool {
         match self.aggregation {
             Aggregation::Off => false,

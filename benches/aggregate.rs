@@ -1,7 +1,8 @@
-//! Time to encode and decode aggregates, compared with prost's derived messages and with the MD5 digest alone, which
-//! the format requires.
+//! Time to encode and decode aggregates. It is compared with the time that prost's derived messages take, and with that
+//! of the MD5 digest alone, which the format requires.
 //!
-//! Both decoders visit every payload and key, and share the payloads with their input. The decoder of this crate
+//! Both decoders visit each payload and key, and share the payloads with their input. The decoder of this crate
+//! validates the aggregate before it returns the first member, so it parses each record twice.
 //! validates the aggregate before it returns the first member, and so reads each record twice.
 //!
 //! Run with `cargo bench --bench aggregate`.
@@ -15,7 +16,7 @@ use kinesis_sink::record::Key;
 use md5::{Digest, Md5};
 use prost::Message;
 
-/// Bytes per aggregate: the default of the KPL.
+/// Size of an aggregate in bytes. It is the default of the KPL.
 const AGGREGATE_BYTES: usize = 51_200;
 const DATA_BYTES: usize = 100;
 
@@ -39,7 +40,7 @@ struct Record {
     data: Option<Bytes>,
 }
 
-/// Returns as many members as fit, with `keys` keys in rotation.
+/// Returns as many members as fit in an aggregate. The members have `keys` partition keys in rotation.
 fn members(keys: usize) -> Vec<Member> {
     let member =
         |number| Member::new(format!("device-{:06}", number % keys), vec![b'.'; DATA_BYTES]);

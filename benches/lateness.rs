@@ -1,8 +1,8 @@
 //! Delay of a 1 ms timer on a current-thread runtime, while the source of the records is always ready.
 //!
-//! `cargo bench --bench lateness` prints for each variant the maximum delay of the timer, and the maximum CPU time of
-//! the thread between two polls of another task. Other processes do not affect the second figure. The bench fails if
-//! that exceeds 5 ms.
+//! `cargo bench --bench lateness` prints two figures for each variant: the maximum delay of the timer, and the maximum
+//! CPU time of the thread between two polls of another task. Other processes do not affect the second figure. If the
+//! second figure exceeds 5 ms, the bench fails.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -140,7 +140,7 @@ async fn watch(future: impl Future<Output = ()>) -> Lateness {
     });
     let mut future = pin!(future);
     let _ = timeout(RUN, &mut future).await;
-    // The future is dropped after the measurement: dropping the buffered records takes time.
+    // `future` is dropped after the measurement, because dropping the buffered records takes time.
     Lateness {
         timer_delay: timer_delay.await.expect("the task does not panic"),
         poll_gap: poll_gap.await.expect("the task does not panic"),

@@ -1,7 +1,7 @@
-//! Time of a record through the sink and through the producer, with and without a receipt.
+//! Time that a record takes through the sink and through the producer, with and without a receipt.
 //!
-//! The service responds at once, so that the time is that of this crate, the runtime, and the two strings per record of
-//! the response. Run with `cargo bench --bench producer`.
+//! The service responds immediately. The time is therefore that of this crate, of the runtime, and of the two strings
+//! per record in the response. Run with `cargo bench --bench producer`.
 
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
@@ -45,7 +45,7 @@ impl Service<PutRecordsRequest> for MockService {
 }
 
 fn sink() -> KinesisSink<MockService> {
-    // No rate limit.
+    // Disables the rate limit.
     let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
     let builder = KinesisSink::builder("example").configure(|settings| {
         settings.seed = Some(1);

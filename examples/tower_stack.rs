@@ -1,4 +1,4 @@
-//! A sink over a custom stack of layers of this crate and of tower.
+//! A sink with a custom service stack, built from layers of this crate and of tower.
 //!
 //! `cargo run --example tower_stack` sends to an embedded Kinesis server that enforces the limits of its
 //! shards. Set `RUST_LOG=kinesis_sink=debug` to log every request.
@@ -30,12 +30,12 @@ async fn main() -> anyhow::Result<()> {
     let server = embedded::Embedded::start(2, true).await?;
     println!("embedded Kinesis server at {}", server.endpoint());
 
-    // The first layer is the outermost.
+    // The first layer in the list is the outermost.
     let service = ServiceBuilder::new()
-        // One span and one measurement per request of the sink, including its retry.
+        // Records one span and one measurement per request of the sink, including the retry of the request.
         .trace_put_records()
         .metrics_put_records()
-        // While a limit is reached, the sink buffers records, and its next request has more entries.
+        // While a limit is reached, the sink buffers more records, and the next request has more entries.
         .concurrency_limit(3)
         .rate_limit(20, Duration::from_secs(1))
         .retry(RetryTimeouts { retries: 1 })
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
         .with_max_in_flight(3)
         .with_deadline(Duration::from_secs(60))
         .with_dead_letters(|reading| eprintln!("reading not delivered: {}", reading.reason()))
-        // `RateLimit` is not `Clone`, so the stack cannot be shared with other sinks.
+        // The stack cannot be shared with other sinks, because `RateLimit` is not `Clone`.
         .build_with_unshared(service)?;
 
     let started_at = Instant::now();
@@ -71,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A policy that retries requests after a timeout. Cloning a request does not copy its entries.
+/// A policy that retries requests that have timed out. Cloning a request does not copy the entries.
 #[derive(Clone)]
 struct RetryTimeouts {
     retries: usize,

@@ -6,7 +6,7 @@ use kinesis_sink::shard::hash_of;
 use super::sdk_call::{ENTRIES, PROTOCOLS, Protocol, SdkCall};
 use super::through_sink::{Case, RECORDS, ThroughSink};
 
-/// Members of an aggregate of about 50 KiB.
+/// Number of members in an aggregate of about 50 KiB.
 const MEMBERS: usize = 400;
 const HASHED_KEYS: usize = 1_000;
 

@@ -18,13 +18,13 @@ pub fn is_installed() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Returns the instructions of one run of a benchmark, without its setup.
+/// Returns the number of instructions in one run of a benchmark, without its setup.
 pub fn instructions(benchmark: &str) -> Result<f64, Error> {
     let [once, thrice] = [total(benchmark, 1)?, total(benchmark, 3)?];
     Ok((thrice - once) as f64 / 2.0)
 }
 
-/// Returns the instructions of a process that runs the benchmark `times` times.
+/// Returns the number of instructions of a process that runs the benchmark `times` times.
 fn total(benchmark: &str, times: u32) -> Result<i64, Error> {
     let folder = target().join("callgrind");
     fs::create_dir_all(&folder)?;

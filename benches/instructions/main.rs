@@ -1,14 +1,16 @@
-//! Instructions that the benchmarks of `micro` and `aggregate` execute. Unlike time, the counts can be compared between
-//! commits, because they depend on neither the clock nor the load of the machine.
+//! Number of instructions that the benchmarks of `micro` and `aggregate` execute. Unlike times, these counts can be
+//! compared between commits, because they do not depend on the clock or on the load of the machine.
 //!
-//! `cargo bench --bench instructions` runs each benchmark once, and three times in one process, under valgrind's
-//! callgrind. Half of the difference is the benchmark without its setup and the start of the process. The table shows
-//! the counts beside those of the previous run. The bench writes `target/instructions.json`, and callgrind's files to
-//! `target/callgrind`, for `callgrind_annotate`. `-- --runs 5` shows the spread, which is at most 0.15 % and caused by
-//! the random seeds of hash maps. `-- --only "sink, plain"` counts one benchmark and writes no file.
+//! `cargo bench --bench instructions` runs each benchmark under valgrind's callgrind in two processes, once in the
+//! first and three times in the second. Half of the difference between the two counts is the count of one run, without
+//! setup and process start. The table compares the counts with those of the previous run. The bench writes
+//! `target/instructions.json`, and callgrind's files to `target/callgrind`, for `callgrind_annotate`.
 //!
-//! The crate `gungraun` is not used: it counts whole functions with their setup, requires an installed runner of the
-//! same version, and adds a dozen crates to every build of the tests.
+//! `-- --runs 5` shows the spread of the counts, which is at most 0.15 % and is caused by the random seeds of hash
+//! maps. `-- --only "sink, plain"` counts a single benchmark and writes no file.
+//!
+//! The crate `gungraun` is not used, because it counts whole functions with their setup, requires an installed runner
+//! of the same version, and adds a dozen crates to each build of the tests.
 
 mod benchmark;
 mod callgrind;
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !callgrind::is_installed() {
-        // `cargo bench` runs all benches: the others do not need valgrind.
+        // `cargo bench` runs all benches, and the others work without valgrind.
         eprintln!("skipped: valgrind is not installed (apt-get install valgrind)");
         return ExitCode::SUCCESS;
     }

@@ -1,4 +1,4 @@
-//! One request through the SDK without a network: it is serialized and signed, and the response is parsed.
+//! One request through the SDK without a network. The SDK serializes and signs the request and parses the response.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
@@ -102,7 +102,7 @@ impl SdkCall {
         let stream = "example".parse().expect("the name is valid");
         let request = PutRecordsRequest::new(stream, (0..ENTRIES).map(entry).collect::<Vec<_>>());
         let mut call = Self { runtime, service, request };
-        // The first call caches endpoint and credentials.
+        // The first call fills the caches of the endpoint and of the credentials.
         call.send();
         call
     }

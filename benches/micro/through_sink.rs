@@ -1,4 +1,4 @@
-//! Records through a sink over a service that responds at once.
+//! Records through a sink whose service responds immediately.
 
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
@@ -65,7 +65,7 @@ fn id(shard: u32) -> String {
     format!("shardId-{shard:012}")
 }
 
-/// Delivers each entry at once to the shard that its payload names, or to that of its key if it is an aggregate.
+/// Delivers each entry immediately. The payload of an entry names its shard; an aggregate goes to the shard of its key.
 #[derive(Clone)]
 pub struct MockService(Case);
 
@@ -97,7 +97,7 @@ impl Service<PutRecordsRequest> for MockService {
     }
 }
 
-/// Sink that has delivered [`RECORDS`] records and knows its shards, with the records to send.
+/// A sink that knows its shards because it has already delivered [`RECORDS`] records, and the records to send.
 pub struct ThroughSink {
     runtime: Runtime,
     sink: KinesisSink<MockService>,
@@ -105,12 +105,12 @@ pub struct ThroughSink {
 }
 
 impl ThroughSink {
-    /// Creates a sink on virtual time, so that linger takes no time and every run sends the same requests.
+    /// Creates a sink on virtual time. Linger then takes no time, and each run sends the same requests.
     pub fn new(case: Case) -> Self {
         let mut builder = Builder::new_current_thread();
         let runtime =
             builder.enable_time().start_paused(true).build().expect("failed to build a runtime");
-        // No rate limit.
+        // Disables the rate limit.
         let limits = Limits::default().with_shard_records(1_000_000_000).with_shard_bytes(1 << 40);
         let sink = KinesisSink::builder("example")
             .configure(|settings| {

@@ -1,4 +1,4 @@
-//! Fate of every record, as observed by a consumer of the stream.
+//! The fate of each record, as a consumer of the stream observes it.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use kinesis_sink::sim::{SimStream, Written};
 pub struct Ranges(HashMap<String, HashRange>);
 
 impl Ranges {
-    /// Adds the current shards. Call it before and after each change of the shards.
+    /// Adds the current shards. Must be called before and after each change of the shards.
     pub fn record(&mut self, stream: &SimStream) {
         let shards = stream.shards();
         self.0.extend(shards.iter().map(|shard| (shard.id().to_owned(), shard.range())));
     }
 
-    /// Returns the ids of all shards in the order in which they were opened.
+    /// Returns the IDs of all shards, in the order in which the shards were opened.
     #[allow(dead_code, reason = "the model of the whole sink reads shard after shard")]
     pub fn ids(&self) -> Vec<String> {
         let mut ids: Vec<_> = self.0.keys().cloned().collect();
@@ -33,8 +33,8 @@ impl Ranges {
         *self.0.get(shard_id).expect("every shard was recorded")
     }
 
-    /// Returns `true` if the KCL accepts an aggregate with these members. It discards an aggregate if a member hashes
-    /// to another shard.
+    /// Returns `true` if the KCL accepts an aggregate with these members. The KCL discards an aggregate if the hash key
+    /// of a member belongs to another shard.
     pub fn contain(&self, shard_id: &str, members: &[Member]) -> bool {
         let range = self.0.get(shard_id).expect("every shard was recorded");
         let hash_key = |member: &Member| {
@@ -45,24 +45,25 @@ impl Ranges {
     }
 }
 
-/// Fate of the records, by number.
+/// The fate of the records, by record number.
 #[derive(Default)]
 pub struct Account {
     /// Time at which each record was first written.
     pub first: Vec<Option<Duration>>,
-    /// Number of copies in addition to the first ones.
+    /// Number of copies in addition to the first copy of each record.
     pub duplicated: u64,
-    /// Records whose first copy comes after that of a record with the same key that was accepted later.
+    /// Number of records whose first copy comes after the first copy of a later record with the same key.
     pub out_of_order: u64,
-    /// Records whose last copy comes before that of a record with the same key that was accepted earlier.
+    /// Number of records whose last copy comes before the last copy of an earlier record with the same key.
     pub late_copies: u64,
-    /// Members of aggregates that consumers discard.
+    /// Number of members of aggregates that consumers discard.
     pub unreadable: u64,
 }
 
 impl Account {
-    /// Reads the stream in the order in which it was written, parents before children. `number_of` maps data and key to
-    /// the number of a record. If `ordered` is set, checks the order of each key: that of the numbers.
+    /// Reads the stream in the order in which it was written, that is, parents before their children. `number_of`
+    /// returns the number of the record with the given data and key. If `ordered` is `true`, also checks that the
+    /// records of each key are in the order of their numbers.
     pub fn of(
         written: &[Written],
         ranges: &Ranges,
@@ -73,7 +74,7 @@ impl Account {
         let mut latest = ordered.then(HashMap::new);
         let mut read = Vec::new();
         for record in written {
-            // Cheaper than computing the digest, which most records do not have.
+            // Most records are not aggregates. Comparing the first byte avoids the computation of their digest.
             let members = record.data().starts_with(&[0xf3]).then(|| deaggregate(record.data()));
             let Some(members) = members.filter(|members| members.is_aggregate()) else {
                 let key = record.partition_key();
@@ -99,7 +100,7 @@ impl Account {
         account
     }
 
-    /// Checks the order of the last copies: records with an unknown outcome are written again, in order.
+    /// Checks the order of the last copies. After an unknown outcome, records are written again in their order.
     fn count_late_copies(&mut self, read: &[(u64, Option<Key>)]) {
         let mut seen = HashSet::new();
         let mut oldest: HashMap<&Key, u64> = HashMap::new();
@@ -139,7 +140,7 @@ impl Account {
         self.first.get(usize::try_from(number).ok()?).copied().flatten()
     }
 
-    /// Returns the accepted records that are neither in the stream nor buffered.
+    /// Returns the accepted records that are neither on the stream nor buffered.
     pub fn lost<'a>(&self, accepted: &'a [u64], buffered: &[u64]) -> Vec<&'a u64> {
         let buffered: HashSet<_> = buffered.iter().collect();
         let is_lost = |number: &&u64| self.first(**number).is_none() && !buffered.contains(number);

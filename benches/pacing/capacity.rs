@@ -1,4 +1,4 @@
-//! Capacity of a shard: the best goodput of any constant rate, found by a sweep.
+//! The capacity of a shard, which is the best goodput of any constant rate. A sweep over the rates determines it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -14,13 +14,13 @@ use tower::Service;
 use super::limit::Limit;
 use super::scenario::{SHARD_BYTES, latency};
 
-/// Maximum share of entries that a constant rate may have rejected, in addition to the noise.
+/// Maximum fraction of rejected entries, in addition to the noise, for a rate that counts.
 const MAX_REJECTED: f64 = 0.05;
 
 /// Interval between requests, short enough to avoid bursts.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Highest rate of the sweep, relative to the quota. An initially full token bucket admits more than the quota.
+/// Highest rate of the sweep, relative to the quota. A token bucket that is full at first accepts more than the quota.
 const MAX_RATE: f64 = 1.1;
 const STEP: f64 = 0.0125;
 const STEPS: u32 = 56;
@@ -30,15 +30,15 @@ const SECONDS: u64 = 70;
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions {
     pub limit: Limit,
-    /// Share of the entries that are rejected at random.
+    /// Fraction of the entries that are rejected at random.
     pub noise: f64,
-    /// Quota of the shard, in records per second.
+    /// Quota of the shard in records per second.
     pub quota: u32,
 }
 
 static SWEEPS: LazyLock<Mutex<HashMap<String, Arc<Mutex<Sweep>>>>> = LazyLock::new(Mutex::default);
 
-/// Returns the capacity of one shard in the window, in records per second.
+/// Returns the capacity of one shard during `window`, in records per second.
 pub fn of(conditions: Conditions, window: [u64; 2]) -> f64 {
     let mut sweeps = SWEEPS.lock().expect("no sweep panics");
     let sweep = Arc::clone(sweeps.entry(format!("{conditions:?}")).or_default());
@@ -46,7 +46,7 @@ pub fn of(conditions: Conditions, window: [u64; 2]) -> f64 {
     sweep.lock().expect("no sweep panics").best(conditions, window)
 }
 
-/// Describes all capacities that were determined, one per line.
+/// Returns a line of text for each capacity determined so far.
 pub fn report() -> Vec<String> {
     let sweeps = SWEEPS.lock().expect("no sweep panics");
     let mut report = Vec::new();
@@ -59,7 +59,7 @@ pub fn report() -> Vec<String> {
 
 #[derive(Default)]
 struct Sweep {
-    /// Counters per second, for each rate in descending order.
+    /// Statistics per second, for each rate in descending order.
     runs: Vec<Vec<SimStats>>,
     report: BTreeSet<String>,
 }
@@ -70,7 +70,7 @@ impl Sweep {
         for step in 0..STEPS {
             let share = MAX_RATE - STEP * f64::from(step);
             let rate = share * f64::from(conditions.quota);
-            // The goodput cannot exceed the rate.
+            // Lower rates cannot have a better goodput, because the goodput cannot exceed the rate.
             if best >= rate {
                 break;
             }
@@ -95,7 +95,7 @@ impl Sweep {
     }
 }
 
-/// Sends at a constant rate and returns the counters of each second.
+/// Sends at a constant rate and returns the statistics for each second.
 fn run(conditions: Conditions, rate: f64) -> Vec<SimStats> {
     let mut builder = Builder::new_current_thread();
     let runtime =

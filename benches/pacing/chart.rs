@@ -1,4 +1,5 @@
-//! Charts of runs over time, as SVGs: all policies in two scenarios, and the rate of the sink in three.
+//! SVG charts of runs over time. The first compares all policies in two scenarios; the second shows the rate of the
+//! sink in three.
 
 use std::error::Error;
 use std::fs;
@@ -14,16 +15,16 @@ use super::policy::Policy;
 use super::run::Run;
 use super::scenario::{Event, Scenario, Window};
 
-/// Scenarios of the first chart, and the names of their columns.
+/// Scenarios in the first chart, and the titles of their columns.
 const COMPARED: [(&str, &str); 2] = [("overload", "One producer"), ("shared", "Ten producers")];
 const COMPARED_TITLE: &str = "Overload: the producers offer three times the quota of the stream";
 const COMPARED_SIZE: (u32, u32) = (1_000, 820);
-/// The full token buckets of the first second exceed this.
+/// Upper end of the axis. In the first second, the full token buckets accept more than this.
 const MAX_WRITTEN: f64 = 1.4;
-/// Leaves space above 100 % for the label of the phase.
+/// Upper end of the axis, above 100 % to leave space for the label of the phase.
 const MAX_REJECTED: f64 = 1.15;
 
-/// Panels of the second chart: scenario, noise, and title.
+/// Panels of the second chart, each with its scenario, noise, and title.
 const RATES: [(&str, f64, &str); 3] = [
     ("noise", 0.1, "One entry in ten is rejected at random"),
     ("scaling", 0.0, "The quota doubles for 20 s"),
@@ -40,7 +41,7 @@ const LEGEND_LINE_HEIGHT: u32 = 30;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Points = Vec<(f64, f64)>;
 
-/// Returns `true` if the scenario is in the first chart, where all policies need the whole run.
+/// Returns `true` if the scenario is in the first chart, which shows the whole run of each policy.
 pub fn is_compared(scenario: &Scenario) -> bool {
     let is_named = COMPARED.iter().any(|(name, _)| *name == scenario.name);
     is_named && scenario.limit == BUCKET_1S && scenario.noise == 0.0
@@ -53,7 +54,7 @@ struct Phase {
     label: String,
 }
 
-/// One policy in one scenario, second by second.
+/// Figures of one policy in one scenario, for each second.
 pub struct Series {
     scenario: &'static str,
     policy: Policy,
@@ -63,7 +64,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// Returns `None` if the run is not in the chart.
+    /// Returns the series of a run, or `None` if the run is not in the chart.
     pub fn of(scenario: &Scenario, policy: Policy, run: &Run) -> Option<Self> {
         if !is_compared(scenario) || policy == Policy::Omniscient {
             return None;
@@ -88,7 +89,7 @@ impl Series {
     }
 }
 
-/// Entries that the sink sends and the stream writes, second by second.
+/// Entries that the sink sends and entries that the stream writes, for each second.
 pub struct Rates {
     panel: usize,
     sent: Points,
@@ -98,7 +99,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Returns `None` if the run is not in the chart.
+    /// Returns the rates of a run, or `None` if the run is not in the chart.
     pub fn of(scenario: &Scenario, policy: Policy, run: &Run) -> Option<Self> {
         let noise = scenario.temporary_noise.unwrap_or(scenario.noise);
         let panel = RATES.iter().position(|(name, of, _)| {
@@ -124,7 +125,7 @@ impl Rates {
     }
 }
 
-/// Returns the corners of the quota's step function, relative to the initial quota.
+/// Returns the corners of the step function of the quota, relative to the initial quota.
 fn quota_over_time(scenario: &Scenario) -> Points {
     let mut points = vec![(0.0, 1.0)];
     for (second, event) in &scenario.events {
@@ -139,7 +140,7 @@ fn quota_over_time(scenario: &Scenario) -> Points {
     points
 }
 
-/// Returns the phases in which the scenario differs from its start, or the whole run if it is constant.
+/// Returns the phases during which the scenario differs from its start, or the whole run if nothing changes.
 fn phases(scenario: &Scenario) -> Vec<Phase> {
     let phase = |from: u64, to: u64, label: &str| Phase {
         from: from as f64,
@@ -164,7 +165,7 @@ fn phases(scenario: &Scenario) -> Vec<Phase> {
     phases
 }
 
-/// Draws the policies.
+/// Draws the chart of all policies.
 pub fn draw(series: &[Series], path: &Path) -> Result<()> {
     let mut text = String::new();
     {
@@ -210,7 +211,7 @@ pub fn draw(series: &[Series], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Draws the rates of the sink.
+/// Draws the chart of the rates of the sink.
 pub fn draw_rates(rates: &[Rates], path: &Path) -> Result<()> {
     let mut text = String::new();
     {
@@ -242,7 +243,7 @@ pub fn draw_rates(rates: &[Rates], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the color and width of a line.
+/// Returns the color and the width of the line for a policy.
 ///
 /// Source of the palette: Okabe and Ito, "Color Universal Design", 2008.
 fn style(policy: Policy) -> ShapeStyle {
@@ -258,7 +259,7 @@ fn style(policy: Policy) -> ShapeStyle {
     color.stroke_width(width)
 }
 
-/// Draws title and legend, three names per line, and returns the area below.
+/// Draws the title and the legend with three names per line. Returns the area below them.
 fn draw_head<B: DrawingBackend>(
     root: &DrawingArea<B, Shift>,
     title: &str,
@@ -267,7 +268,7 @@ fn draw_head<B: DrawingBackend>(
 where
     B::ErrorType: 'static,
 {
-    // A page in dark mode must not show through.
+    // A page in dark mode would show through a transparent background.
     root.fill(&WHITE)?;
     let text =
         |size: u32| (FONT, size).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
@@ -291,12 +292,12 @@ struct Line<'a> {
     is_dashed: bool,
 }
 
-/// Line chart with shares of 0 to `max` over seconds.
+/// A line chart with seconds on the x axis and fractions from 0 to `max` on the y axis.
 struct Panel<'a> {
     title: String,
     y_title: &'static str,
     max: f64,
-    /// The first line is on top.
+    /// Lines of the chart. The first one is drawn on top.
     lines: Vec<Line<'a>>,
     phases: Vec<Phase>,
 }

@@ -2,27 +2,28 @@ use serde::{Serialize, Serializer};
 
 use super::policy::Policy;
 
-/// Figures of a run, as written to the JSON file. Figures that do not apply are `None`.
+/// Figures of a run, as written to the JSON file. A figure that does not apply is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     pub scenario: &'static str,
     pub limiter: &'static str,
-    /// Share of the entries that are throttled at random.
+    /// Fraction of the entries that are throttled at random.
     pub noise: f64,
     pub policy: &'static str,
     /// Offered records, as a multiple of the quota.
     pub offered: f64,
-    /// Records written for the first time, as a share of the capacity.
+    /// Records written for the first time, as a fraction of the capacity.
     pub goodput: Option<f64>,
-    /// Throttled entries, as a share of all entries received.
+    /// Throttled entries, as a fraction of all entries received.
     pub rejected: Option<f64>,
-    /// Jain's index of the producers' goodputs.
+    /// Jain's fairness index of the goodputs of the producers.
     pub fairness: Option<f64>,
-    /// Seconds until the goodput has recovered.
+    /// Seconds from the end of a fault, or from a change of the quota, until the goodput has recovered.
     pub recovery_s: Option<f64>,
-    /// 99th percentile of the latency of the other shards, as a multiple of that without the hot shard.
+    /// 99th percentile of the latency outside the hot shard, divided by that of a run without the records of this
+    /// shard.
     pub cold_p99_ratio: Option<f64>,
-    /// 99th percentile of the time from the offer of a record until it is written.
+    /// 99th percentile of the time between the offer of a record and its first write.
     pub p99_s: Option<f64>,
     #[serde(serialize_with = "as_count")]
     pub requests_in_outage: Option<f64>,
@@ -32,15 +33,15 @@ pub struct Figures {
     pub duplicated: Option<f64>,
     #[serde(serialize_with = "as_count")]
     pub out_of_order: Option<f64>,
-    /// Maximum bytes buffered by one producer.
+    /// Maximum number of bytes that one producer buffers.
     #[serde(serialize_with = "as_count")]
     pub max_buffered_bytes: Option<f64>,
-    /// Whether another policy is better in both goodput and rejections. `None` if no other policy was run.
+    /// Set to `true` if another policy has a better goodput and fewer rejections. `None` if no other policy was run.
     pub dominated: Option<bool>,
     /// Share of the producer that joins later, relative to an equal share.
     #[serde(skip)]
     pub joiner_share: Option<f64>,
-    /// Share of throttled entries in the ten seconds after a drop of the quota, which `rejected` excludes.
+    /// Fraction of throttled entries in the ten seconds after a drop of the quota. `rejected` excludes these seconds.
     #[serde(skip)]
     pub rejected_after_drop: Option<f64>,
 }
@@ -142,25 +143,25 @@ impl Figure {
     }
 }
 
-/// Smallest difference between policies that counts. Different seeds cause smaller ones.
+/// Smallest difference between policies that counts. Smaller ones also occur between seeds.
 const MIN_LEAD: f64 = 0.005;
 
 impl Figures {
-    /// Returns `true` if `other` has the same scenario and conditions, with another policy.
+    /// Returns `true` if `other` is the same scenario under the same conditions, with another policy.
     pub fn is_rival_of(&self, other: &Self) -> bool {
         let cell = |it: &Self| (it.scenario, it.limiter, it.noise, it.offered);
         let is_policy = self.policy != Policy::Omniscient.name();
         cell(self) == cell(other) && self.policy != other.policy && is_policy
     }
 
-    /// Returns `true` if both goodput and rejections are better than those of `other`.
+    /// Returns `true` if the goodput is better and the rejections are fewer than those of `other`.
     pub fn dominates(&self, other: &Self) -> bool {
         let lead = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(a, b)| a - b);
         lead(self.goodput, other.goodput).is_some_and(|lead| lead > MIN_LEAD)
             && lead(other.rejected, self.rejected).is_some_and(|lead| lead > MIN_LEAD)
     }
 
-    /// Returns the worse of both values of each figure.
+    /// Returns the worse value for each figure.
     pub fn worst(mut self, other: &Self) -> Self {
         for figure in Figure::ALL {
             let worse = match (figure.of(&self), figure.of(other)) {
@@ -174,7 +175,7 @@ impl Figures {
     }
 }
 
-/// Limit of a figure: its minimum if larger is better, otherwise its maximum.
+/// A bound for a figure. It is a minimum if larger values are better, and a maximum otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
     pub figure: Figure,
@@ -186,7 +187,7 @@ impl Bound {
         Self { figure, limit }
     }
 
-    /// Returns `false` if the figure is missing.
+    /// Returns `true` if the figure exists and is within the bound.
     pub fn is_met(&self, figures: &Figures) -> bool {
         let is_within = |value: f64| {
             if self.figure.larger_is_better() { value >= self.limit } else { value <= self.limit }

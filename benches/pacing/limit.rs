@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use kinesis_sink::sim::{Limiter, SimBuilder};
 
-/// Limiter with which the shards of a scenario enforce their quota.
+/// The limiter that enforces the quota of the shards in a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     pub name: &'static str,
@@ -10,7 +10,7 @@ pub struct Limit {
     burst: Duration,
 }
 
-/// Default limiter, which resembles the service as far as its behavior is known.
+/// Default limiter. It resembles the service, as far as the behavior of the service is known.
 pub const BUCKET_1S: Limit = bucket("bucket_1s", 1_000);
 pub const BUCKET_100MS: Limit = bucket("bucket_100ms", 100);
 pub const STAGGERED: Limit = Limit::new("staggered_windows", Limiter::staggered_windows());

@@ -1,4 +1,4 @@
-//! Offered load: records that become available at fixed times, whether or not they are consumed.
+//! The offered load. Records become available at fixed times, whether or not the producer takes them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use kinesis_sink::Record;
 use kinesis_sink::record::Key;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes of each record, including its partition key of [`KEY_BYTES`].
+/// Size of each record in bytes, including the partition key of [`KEY_BYTES`] bytes.
 pub const RECORD_BYTES: usize = 1_024;
 pub const KEY_BYTES: usize = 8;
 
@@ -21,9 +21,9 @@ pub const KEY_BYTES: usize = 8;
 pub enum Keys {
     /// No key: the producer generates a random one.
     Random,
-    /// One of these keys, with equal probability.
+    /// One of these keys, each with the same probability.
     Drawn(Arc<[Key]>),
-    /// One of the hot keys for half of the records, and one of the cold keys for the others.
+    /// One of the hot keys for half of the records, and one of the cold keys for the other half.
     HotAndCold { hot: Arc<[Key]>, cold: Arc<[Key]> },
 }
 
@@ -33,20 +33,20 @@ impl Keys {
     }
 }
 
-/// Load of one producer. It depends only on the numbers of the records, so that leaving out some records does not
-/// change the others.
+/// The load of one producer. The records depend only on their numbers, so leaving out some of them does not change the
+/// others.
 #[derive(Clone)]
 pub struct Load {
     pub seed: u64,
     /// Records per second.
     pub rate: f64,
     pub keys: Keys,
-    /// Whether to leave out the records with hot keys.
+    /// Set to `true` to leave out the records with hot keys.
     pub without_hot: bool,
-    /// Number of producers, of which this is the one with index `producer`.
+    /// Number of producers. This is the load of the producer with index `producer`.
     pub producers: u64,
     pub producer: u64,
-    /// Bytes of data and partition key.
+    /// Size of a record in bytes, including the partition key.
     pub record_bytes: usize,
 }
 
@@ -107,7 +107,8 @@ pub fn number_of(data: &[u8]) -> u64 {
     u64::from_be_bytes(*data.first_chunk().expect("a payload starts with its number"))
 }
 
-/// Stream of the records of a load. After a pause between polls, the records that are due are ready at once.
+/// A stream of the records of a load. After a pause between polls, all records whose time has come are ready
+/// immediately.
 pub struct Source {
     load: Load,
     next: u64,

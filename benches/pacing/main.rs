@@ -1,16 +1,17 @@
 //! Comparison of the rate limiter of this crate with the policies of other producers, on virtual time. The figures
-//! depend on the seeds only, not on the machine.
+//! depend on the seeds but not on the machine.
 //!
-//! `cargo bench --bench pacing` runs every scenario under its limiters with every policy, prints a table, and writes
-//! `target/pacing.json`, and `target/pacing_variants.json` for the variants of the scenarios. It fails if the sink
-//! misses a bound. At present it misses 7, for the reasons in `docs/pacing.md`. `-- --only overload`,
-//! `-- --limiter bucket_1s`, `-- --noise 0.01`, and `-- --policy kinesis_sink` select runs and write no figures.
-//! `-- --draw` redraws `docs/pacing.svg` and `docs/pacing_rate.svg` from the selected runs.
+//! `cargo bench --bench pacing` runs each scenario with each of its limiters and each policy. It prints a table and
+//! writes `target/pacing.json`, and `target/pacing_variants.json` for the variants of the scenarios. The bench fails if
+//! the sink misses a bound. At present it misses 7, for the reasons in `docs/pacing.md`.
 //!
-//! Goodput is relative to the capacity: the best goodput of any constant rate that has at most 5 % of its entries
-//! rejected under the same limiter, in addition to the noise. The figures of the sink are the worst of all seeds, those
-//! of the other policies are for the first seed. Policies with a constant rate are measured in seconds 3 to 9 only,
-//! unless the scenario has events.
+//! `-- --only overload`, `-- --limiter bucket_1s`, `-- --noise 0.01`, and `-- --policy kinesis_sink` select runs and
+//! write no figures. `-- --draw` redraws `docs/pacing.svg` and `docs/pacing_rate.svg` from the selected runs.
+//!
+//! Goodput is relative to the capacity, which is the best goodput of any constant rate under the same limiter. A rate
+//! counts only if at most 5 % of its entries are rejected, in addition to the noise. For the sink, the figures are the
+//! worst of all seeds; for the other policies, they are those of the first seed. Policies with a constant rate are
+//! measured in seconds 3 to 9 only, unless the scenario has events.
 
 mod account;
 mod capacity;
@@ -80,7 +81,7 @@ impl Arguments {
             && (self.noise.is_empty() || self.noise.contains(&noise))
     }
 
-    /// Returns the runs. Variants of scenarios are run with the sink only.
+    /// Returns the selected runs. Variants of scenarios are run with the sink only.
     fn jobs(&self) -> Vec<(Scenario, Policy)> {
         let policies = Policy::ALL.into_iter();
         let policies: Vec<_> = policies
@@ -160,7 +161,8 @@ fn write(rows: &[Row], drawn: Vec<Drawn>, arguments: &Arguments) -> Result<(), B
 /// Contribution of a run to the charts.
 type Drawn = (Option<Series>, Option<Rates>);
 
-/// Runs the jobs on all cores. Each has a runtime and a virtual clock, so the schedule does not affect the figures.
+/// Runs the jobs on all cores. Each job has its own runtime and virtual clock, so scheduling does not affect the
+/// figures.
 fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Drawn)> {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());

@@ -7,13 +7,13 @@ use super::policy::Policy;
 use super::run::{Run, SAMPLES_PER_SECOND};
 use super::scenario::{Event, Scenario, Window};
 
-/// Share of the capacity at which the goodput counts as recovered.
+/// Fraction of the capacity at which the goodput counts as recovered.
 const RECOVERED: f64 = 0.95;
 
-/// Seconds after a drop of the quota in which rejections are counted separately.
+/// Number of seconds after a drop of the quota during which rejections are counted separately.
 const AFTER_DROP: u64 = 10;
 
-/// Runs a scenario and its reference with all seeds. Returns the worst figures of both, and the first run.
+/// Runs a scenario and its reference with all seeds. Returns the worst figures of each, and the first run.
 pub fn figures(scenario: &Scenario, policy: Policy) -> (Figures, Figures, Run) {
     let mut worst: Option<(Figures, Figures)> = None;
     let mut first = None;
@@ -82,7 +82,7 @@ fn figures_of(scenario: &Scenario, policy: Policy, seed: u64, run: &Run) -> Figu
     }
 }
 
-/// Returns the records per second that are written for the first time in the window.
+/// Returns the number of records per second that are written for the first time during `window`.
 pub fn written(scenario: &Scenario, seed: u64, run: &Run, window: &Window) -> f64 {
     let [from, to] = [window.from, window.to].map(Duration::from_secs);
     let load = scenario.load(0, seed * 1_000);
@@ -97,7 +97,7 @@ fn sample(run: &Run, second: u64) -> &SimStats {
     &run.samples[usize::try_from(second * SAMPLES_PER_SECOND).expect("the number is small")]
 }
 
-/// Returns the entries received between two seconds, and how many of them were throttled.
+/// Returns the number of entries received between two seconds, and the number of those that were throttled.
 fn entries(run: &Run, from: u64, to: u64) -> [u64; 2] {
     let [before, after] = [from, to].map(|second| sample(run, second));
     [after.entries - before.entries, after.throttled_entries - before.throttled_entries]
@@ -111,12 +111,13 @@ pub fn sent(run: &Run, from: u64, to: u64) -> f64 {
     entries(run, from, to)[0] as f64
 }
 
-/// Returns the share of throttled entries, or `None` if no entry was received.
+/// Returns the fraction of throttled entries, or `None` if no entry was received.
 pub fn rejected(run: &Run, from: u64, to: u64) -> Option<f64> {
     share(entries(run, from, to))
 }
 
-/// Returns the share of throttled entries, and separately that after the last change of the quota, which is its drop.
+/// Returns the fraction of throttled entries. If the scenario changes the quota, the last change is a drop. The second
+/// value is then the fraction in the seconds after the drop, and the first value excludes these seconds.
 fn all_rejected(scenario: &Scenario, run: &Run) -> (Option<f64>, Option<f64>) {
     let (from, to) = scenario.window();
     let change =
@@ -141,7 +142,7 @@ fn shares(scenario: &Scenario, run: &Run, from: u64, to: u64) -> Vec<f64> {
     shares
 }
 
-/// Returns Jain's index: 1 if all producers have equal shares, 1/n if one of n has everything.
+/// Returns Jain's index, which is 1 if all producers have equal shares, and 1/n if one of n producers has everything.
 ///
 /// Source: Jain, Chiu and Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource
 /// Allocation in Shared Computer Systems", 1984.
@@ -159,13 +160,14 @@ fn joiner_share(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
     shares.last().expect("there are several producers") / sum * shares.len() as f64
 }
 
-/// Returns the longest time from an event until the goodput has recovered, or until the end of the run.
+/// Returns the longest time between an event and the recovery of the goodput, or until the end of the run.
 fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
     let is_outage = scenario.events.iter().any(|(_, event)| *event == Event::OutageBegins);
     let recoveries = scenario.events.iter().filter_map(|(second, event)| match event {
         Event::FaultEnds => {
             let window = scenario.windows.last().expect("a scenario has windows");
-            // After an outage, the full token buckets alone raise the goodput of the first second.
+            // After an outage, full token buckets can raise the goodput of the first second, so a longer average is
+            // required.
             let seconds = if is_outage { 5.0 } else { 1.0 };
             Some(recovery_time(scenario, run, *second, window, seconds))
         }
@@ -179,7 +181,8 @@ fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
     recoveries.reduce(f64::max)
 }
 
-/// Returns the seconds from `end` until the goodput has recovered, both for one second and on average over `seconds`.
+/// Returns the seconds between `end` and the recovery of the goodput. Both its average over one second and its average
+/// over `seconds` must have recovered.
 fn recovery_time(scenario: &Scenario, run: &Run, end: u64, window: &Window, seconds: f64) -> f64 {
     let samples = |seconds: f64| (seconds * SAMPLES_PER_SECOND as f64) as usize;
     let mut written = vec![0.0_f64; samples((scenario.seconds - end) as f64)];
@@ -200,14 +203,14 @@ fn recovery_time(scenario: &Scenario, run: &Run, end: u64, window: &Window, seco
     recovered.unwrap_or(written.len()) as f64 / SAMPLES_PER_SECOND as f64
 }
 
-/// Returns the MiB per second that count against the quota.
+/// Returns the MiB per second that the stream accepted, that is, those that count against the quota.
 pub fn entry_mib(scenario: &Scenario, run: &Run) -> f64 {
     let (from, to) = scenario.window();
     let [before, after] = [from, to].map(|second| sample(run, second).accepted_bytes);
     (after - before) as f64 / (to - from) as f64 / (1024.0 * 1024.0)
 }
 
-/// Returns the mean entries per request, without the requests that failed as a whole.
+/// Returns the mean number of entries per request. Requests that failed as a whole are excluded.
 pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
     let (from, to) = scenario.window();
     let [before, after] = [from, to].map(|second| sample(run, second));
@@ -216,7 +219,8 @@ pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
     (requests > 0).then(|| (after.entries - before.entries) as f64 / requests as f64)
 }
 
-/// Returns the 99th percentile of the time from offer to write, or to the end for records that were not written.
+/// Returns the 99th percentile of the time between the offer of a record and its first write. For a record that was not
+/// written, the time until the end of the run is used.
 fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     let load = scenario.load(0, seed * 1_000);
     let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);
@@ -228,7 +232,7 @@ fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     }))
 }
 
-/// Returns the 99th percentile of the time from acceptance to write of the records for the other shards.
+/// Returns the 99th percentile of the time between acceptance and first write, for the records outside the hot shard.
 fn cold_p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     let load = scenario.load(0, seed * 1_000);
     let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);

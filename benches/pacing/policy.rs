@@ -46,7 +46,7 @@ impl Policy {
         Self::AimdWholeStream,
     ];
 
-    /// Returns the name in the JSON files and on the command line.
+    /// Returns the name that is used in the JSON files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::KinesisSink => "kinesis_sink",
@@ -59,7 +59,7 @@ impl Policy {
         }
     }
 
-    /// Returns the name in the charts.
+    /// Returns the name that is used in the charts.
     pub fn label(self) -> &'static str {
         match self {
             Self::KinesisSink => "kinesis-sink",
@@ -106,19 +106,19 @@ impl Policy {
     }
 }
 
-/// Input of one producer, which sends the records of the source until it ends.
+/// Input of one producer, which sends all records of the source.
 pub struct Job {
     pub source: Source,
     pub stream: SimStream,
     pub seed: u64,
-    /// Settings of the sink.
+    /// Function that changes the settings of the sink.
     pub settings: fn(SinkBuilder) -> SinkBuilder,
     pub gauge: Arc<Gauge>,
-    /// Equal share of a shard's quota over time, for [`Policy::Omniscient`].
+    /// Times and values of an equal share of the shard quota. Used by [`Policy::Omniscient`].
     pub fair_shares: Vec<(Duration, f64)>,
 }
 
-/// Maximum bytes buffered by any of the producers.
+/// Maximum number of bytes that any one of the producers buffers.
 #[derive(Debug, Default)]
 pub struct Gauge {
     max: AtomicUsize,
@@ -134,13 +134,13 @@ impl Gauge {
     }
 }
 
-/// Outcome of one producer.
+/// The outcome of one producer.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Numbers of the records taken from the source.
+    /// Numbers of the records that the producer took from the source.
     pub accepted: Vec<u64>,
-    /// Times at which they were taken.
+    /// Times at which the producer took these records.
     pub accepted_at: Vec<Instant>,
-    /// Numbers of the records still buffered at the end.
+    /// Numbers of the records that are still buffered at the end.
     pub buffered: Vec<u64>,
 }

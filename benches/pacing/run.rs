@@ -13,13 +13,13 @@ use super::scenario::Scenario;
 
 pub const SAMPLES_PER_SECOND: u64 = 10;
 
-/// Outcome of one scenario with one policy, on virtual time.
+/// The outcome of one scenario with one policy, on virtual time.
 pub struct Run {
     pub account: Account,
-    /// Time at which each record was taken from its source, by number.
+    /// Time at which each record was taken from the source, by record number.
     pub accepted: Vec<Option<Duration>>,
     pub lost: usize,
-    /// Counters of the stream at regular intervals.
+    /// Statistics of the stream at regular intervals.
     pub samples: Vec<SimStats>,
     pub max_buffered_bytes: usize,
 }

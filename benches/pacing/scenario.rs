@@ -10,14 +10,16 @@ use super::limit::{BUCKET_1S, Limit};
 use super::load::{Keys, Load, RECORD_BYTES};
 use super::policy::Policy;
 
-/// Records of [`RECORD_BYTES`] that a shard accepts per second. The byte quota is not reached.
+/// Quota of a shard in records per second. Records of [`RECORD_BYTES`] reach it before the byte quota.
 pub const SHARD_RECORDS: u32 = SHARD_RECORDS_PER_SECOND as u32;
 pub const SHARD_BYTES: u32 = SHARD_BYTES_PER_SECOND as u32;
 
-/// Seconds in which policies with a constant rate are measured: after the initially full token buckets are empty.
+/// Seconds in which policies with a constant rate are measured. The token buckets that are full at first are empty
+/// then.
 const CONSTANT_RATE_WINDOW: [u64; 2] = [3, 9];
 
-/// Median of the round trips, and standard deviation of their logarithm. One in a hundred takes 40 ms.
+/// Median round-trip time. The logarithm of the round-trip times has the standard deviation [`SIGMA`]; one round trip
+/// in a hundred takes 40 ms or more.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const SIGMA: f64 = 0.3;
 pub const ROUND_TRIPS: &str = "20 ms, log-normal with a sigma of 0.3";
@@ -26,64 +28,64 @@ pub fn latency() -> Latency {
     Latency::log_normal(ROUND_TRIP, SIGMA)
 }
 
-/// Load and stream of a run, with one limiter and one level of noise.
+/// The load and the stream of a run, with one limiter and one level of noise.
 #[derive(Clone)]
 pub struct Scenario {
     pub name: &'static str,
     pub limit: Limit,
-    /// Share of the entries that are throttled at random, throughout the run.
+    /// Fraction of the entries that are throttled at random during the whole run.
     pub noise: f64,
-    /// Share of the entries that are throttled at random between two events.
+    /// Fraction of the entries that are throttled at random between two events.
     pub temporary_noise: Option<f64>,
     pub shards: usize,
     /// Initial quota of each shard, in records per second.
     pub quota: u32,
-    /// Time during which records are offered.
+    /// Number of seconds during which records are offered.
     pub seconds: u64,
     pub producers: u64,
-    /// Second in which the last producer starts, if it starts later than the others.
+    /// Second in which the last producer starts, if it starts after the others.
     pub joins_at: Option<u64>,
-    /// Records per second offered to all producers.
+    /// Records per second offered to all producers together.
     pub offered: f64,
     pub keys: Keys,
     pub without_hot: bool,
-    /// Settings of the sink.
+    /// Function that changes the settings of the sink.
     pub settings: fn(SinkBuilder) -> SinkBuilder,
-    /// Faults that last throughout the run, in addition to the noise.
+    /// Faults during the whole run, in addition to the noise.
     pub faults: Faults,
-    /// Events and their times in seconds. Faults end before the run does.
+    /// Events with their times in seconds. All faults end before the run does.
     pub events: Vec<(u64, Event)>,
-    /// Periods of measurement. The goodput is the lowest of them.
+    /// Periods of measurement. The goodput of the run is the lowest of all periods.
     pub windows: Vec<Window>,
-    /// Records that a shard accepts per second, if the byte quota is the limit.
+    /// Number of records that a shard accepts per second, if the byte quota is the limit.
     pub shard_records: Option<f64>,
-    /// Whether only the records count that are not for the hot shard.
+    /// Set to `true` if only the records outside the hot shard count.
     pub counts_cold: bool,
-    /// Whether delivery times are reported.
+    /// Set to `true` to report delivery times.
     pub measures_latency: bool,
-    /// Whether the stream keeps whole payloads, as aggregates require.
+    /// Set to `true` if the stream keeps whole payloads. Aggregates require this.
     pub keeps_payloads: bool,
-    /// Whether the order of each key is reported.
+    /// Set to `true` to check and report the order of each key.
     pub checks_order: bool,
     pub seeds: std::ops::Range<u64>,
-    /// Whether the scenario is a variant, which is run with the sink only and not in `pacing.json`.
+    /// Set to `true` for a variant. Variants are run with the sink only and are not in `pacing.json`.
     pub is_variant: bool,
-    /// Scenario to compare with.
+    /// Scenario with which this one is compared.
     pub reference: Option<Box<Scenario>>,
-    /// Bounds of the sink.
+    /// Bounds for the figures of the sink.
     pub bounds: Vec<Bound>,
     /// Minimum goodput of the sink, relative to that of the reference.
     pub of_reference: Option<f64>,
 }
 
-/// Period of measurement, in seconds, with the shards of the stream and their quota.
+/// A period of measurement in seconds, with the number of shards and their quota.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
     pub from: u64,
     pub to: u64,
     pub shards: usize,
     pub quota: u32,
-    /// Seconds in which the capacity is measured.
+    /// Seconds during which the capacity is measured.
     pub capacity_window: [u64; 2],
 }
 
@@ -99,14 +101,14 @@ pub enum Event {
     /// New quota of each shard, in records per second.
     Quota(u32),
     OutageBegins,
-    /// From now on, this share of the entries is throttled at random.
+    /// Starts to throttle this fraction of the entries at random.
     NoiseBegins(f64),
     FaultEnds,
 }
 
 impl Scenario {
-    /// Creates a scenario with one producer for a minute, the default limiter, and no faults. The first second is not
-    /// measured, because the token buckets of the shards are initially full.
+    /// Creates a scenario that lasts a minute, with one producer, the default limiter, and no faults. The first second
+    /// is not measured, because the token buckets of the shards are full at first.
     pub fn new(name: &'static str, shards: usize, offered: f64, keys: Keys) -> Self {
         Self {
             name,
@@ -154,7 +156,8 @@ impl Scenario {
         self
     }
 
-    /// Reduces the scenario to one seed, and to a part of the time unless it is drawn. The sink runs all of it.
+    /// Reduces the scenario for policies other than the sink: to one seed and, unless the run is drawn, to a part of
+    /// the time.
     pub fn for_policy(mut self, policy: Policy, draws: bool) -> Self {
         if policy == Policy::KinesisSink {
             return self;
@@ -176,7 +179,7 @@ impl Scenario {
         self
     }
 
-    /// Returns the bounds of the sink, given the figures of the reference.
+    /// Returns the bounds for the sink. `reference` contains the figures of the reference scenario.
     pub fn bounds(&self, reference: &Figures) -> Vec<Bound> {
         let of_reference = self.of_reference.map(|share| {
             Bound::new(Figure::Goodput, share * reference.goodput.unwrap_or(f64::INFINITY))
@@ -191,7 +194,7 @@ impl Scenario {
         from.zip(to).expect("a scenario has windows")
     }
 
-    /// Returns the records per second that the shards accept in a window.
+    /// Returns the number of records per second that the shards accept during `window`.
     pub fn capacity(&self, window: &Window) -> f64 {
         let Self { limit, noise, .. } = *self;
         let conditions = Conditions { limit, noise, quota: window.quota };
@@ -208,12 +211,12 @@ impl Scenario {
         self.offered / (quota * self.shards as f64)
     }
 
-    /// Returns `true` if the table includes [`Policy::Omniscient`].
+    /// Returns `true` if the scenario is also run with [`Policy::Omniscient`].
     pub fn has_reference_policy(&self) -> bool {
         !self.is_variant && ["shared", "scaling"].contains(&self.name)
     }
 
-    /// Returns 98 % of an equal share of a shard over time, for [`Policy::Omniscient`].
+    /// Returns 98 % of an equal share of the shard quota over time. Used by [`Policy::Omniscient`].
     pub fn fair_shares(&self) -> Vec<(Duration, f64)> {
         let share =
             |quota: u32| 0.98 * f64::from(quota) / f64::from(SHARD_RECORDS) / self.producers as f64;
@@ -232,7 +235,7 @@ impl Scenario {
             .with_faults(self.faults.clone())
             .with_latency(latency())
             .with_seed(seed);
-        // The first bytes of a payload are its number.
+        // The number of a record is in the first bytes of its payload.
         let builder = if self.keeps_payloads { builder } else { builder.with_kept_bytes(8) };
         self.limit.apply_to(builder).build().expect("the settings are valid")
     }

@@ -1,4 +1,4 @@
-//! Scenarios, with the bounds of the sink.
+//! The scenarios, and the bounds for the figures of the sink.
 
 use kinesis_sink::record::Key;
 use kinesis_sink::shard::hash_of;
@@ -15,7 +15,7 @@ const MIB: usize = 1024 * 1024;
 const SHARD: f64 = SHARD_RECORDS as f64;
 
 const NOISE: f64 = 0.01;
-/// Factor for the minimum goodput of scenarios with noise.
+/// Factor by which noise lowers the minimum goodput.
 const NOISE_FACTOR: f64 = 0.95;
 
 pub fn all() -> Vec<Scenario> {
@@ -79,7 +79,7 @@ fn noise() -> Vec<Scenario> {
     all
 }
 
-/// Ten independent producers, of which the last one starts later in the second scenario.
+/// Ten independent producers. In the second scenario, the last one starts after the others.
 fn shared() -> [Scenario; 2] {
     let mut shared = Scenario { producers: 10, ..small_overload("shared") };
     shared.windows = vec![Window::new(10, 60, 2)];
@@ -94,7 +94,7 @@ fn shared() -> [Scenario; 2] {
     [shared, late_joiner]
 }
 
-/// Start of [`shared`], before the rates have converged.
+/// The first seconds of [`shared`], in which the rates have not converged yet.
 fn shared_warm_up() -> Scenario {
     let [shared, _] = shared();
     Scenario {
@@ -123,7 +123,7 @@ fn recovery() -> Vec<Scenario> {
     all
 }
 
-/// On-demand stream whose quota doubles and later halves.
+/// An on-demand stream whose quota first doubles and later halves.
 fn scaling() -> Scenario {
     let (low, high) = (SHARD_RECORDS / 2, SHARD_RECORDS);
     let window = |from, to, quota| Window { quota, ..Window::new(from, to, 2) };
@@ -136,21 +136,22 @@ fn scaling() -> Scenario {
     scaling.with_bounds([(Recovery, 10.0), (Rejected, 0.03), (RejectedAfterDrop, 0.1), (Lost, 0.0)])
 }
 
-/// One of eight shards receives half of the records, all with one key, from a single source.
+/// One source for eight shards, in which half of the records have the same key and go to one shard.
 fn hot_shard() -> [Scenario; 2] {
     let is_in_first_shard = |key: &Key| hash_of(key).get() >> 125 == 0;
     let keys = (0_u32..).map(|number| Key::from(format!("k{number:07}")));
     let (hot, cold): (Vec<_>, Vec<_>) = keys.take(8_000).partition(is_in_first_shard);
     let keys = Keys::HotAndCold { hot: hot[..1].into(), cold: cold.into() };
     let mut hot_shard = Scenario::new("hot_shard", 8, 7_000.0, keys);
-    // The source yields its records in order: the hot shard limits the others once its records fill the buffer.
+    // The source yields records in order. When the records for the hot shard fill the buffer, the other shards wait
+    // too.
     hot_shard.windows = vec![Window::new(10, 60, 1)];
     hot_shard.counts_cold = true;
     let with_reference = |scenario: Scenario| {
         let reference = Scenario { without_hot: true, ..scenario.clone() };
         Scenario { reference: Some(Box::new(reference)), ..scenario }
     };
-    // The limit of records is reached, and the record that exceeds it is accepted.
+    // The sink reaches its record limit, and it accepts the record that exceeds the limit.
     let max_buffered = (10_000 + 1) * RECORD_BYTES;
     let by_default = with_reference(hot_shard.clone()).with_bounds([
         (Goodput, 0.95),
@@ -158,7 +159,7 @@ fn hot_shard() -> [Scenario; 2] {
         (MaxBufferedBytes, max_buffered as f64),
         (Lost, 0.0),
     ]);
-    // The backlog of the hot shard does not fill this buffer within a minute.
+    // This buffer is large enough for the backlog of the hot shard after a minute.
     let settings = |builder: SinkBuilder| {
         builder.configure(|settings| {
             settings.buffer_records = Some(400_000);
@@ -209,7 +210,7 @@ fn outage(factor: f64) -> Scenario {
     ])
 }
 
-/// One key fills its shard with aggregates, whose bytes are the limit.
+/// The aggregates of one key fill their shard. The byte quota is the limit.
 fn hot_key_ordered(factor: f64) -> Scenario {
     let shard_records = (MIB / RECORD_BYTES) as f64;
     let mut hot_key = Scenario::new("hot_key_ordered", 1, 2.0 * shard_records, Keys::drawn(1));
@@ -222,7 +223,7 @@ fn hot_key_ordered(factor: f64) -> Scenario {
     hot_key.with_bounds([(Goodput, 0.95 * factor), (OutOfOrder, 0.0), (Lost, 0.0)])
 }
 
-/// Ordered sink, compared with an unordered one without noise.
+/// A sink with ordering, compared with a sink without ordering and without noise.
 fn many_keys_ordered(factor: f64) -> Scenario {
     let keys = Keys::drawn(10_000);
     let unordered = Scenario {

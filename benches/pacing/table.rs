@@ -2,17 +2,17 @@ use super::figures::{Bound, Figure, Figures};
 
 pub struct Row {
     pub figures: Figures,
-    /// Whether the scenario is a variant, which is run with the sink only.
+    /// Set to `true` for a variant. Variants are run with the sink only.
     pub is_variant: bool,
     pub bounds: Vec<Bound>,
     /// MiB of entries per second, in scenarios with aggregation.
     pub entry_mib: Option<f64>,
-    /// Mean entries per request. No other figure shows that requests are small.
+    /// Mean number of entries per request. Small requests show in no other figure.
     pub entries_per_request: Option<f64>,
 }
 
 impl Row {
-    /// Returns the number of missed bounds. Being dominated by another policy counts as one.
+    /// Returns the number of missed bounds. If another policy dominates the row, this counts as one.
     pub fn misses(&self) -> usize {
         let missed = self.bounds.iter().filter(|bound| !bound.is_met(&self.figures)).count();
         missed + usize::from(self.is_dominated())
@@ -48,7 +48,7 @@ impl Row {
     }
 }
 
-/// Sets `dominated` in the rows for which other policies were run.
+/// Sets `dominated` in each row for which other policies were run.
 pub fn compare(rows: &mut [Row]) {
     let all: Vec<_> = rows.iter().map(|row| row.figures.clone()).collect();
     for Row { figures, .. } in rows {

@@ -9,16 +9,16 @@ use tower::{BoxError, Service};
 
 use super::load::number_of;
 
-/// Sink that records the accepted records and the maximum size of the buffer.
+/// A sink that records its accepted records and the maximum size of its buffer.
 pub struct Watched<S> {
     pub sink: KinesisSink<S>,
     /// Numbers of the accepted records.
     pub accepted: Vec<u64>,
-    /// Times at which they were accepted.
+    /// Times at which the records were accepted.
     pub accepted_at: Vec<Instant>,
-    /// Maximum bytes buffered.
+    /// Maximum number of buffered bytes.
     pub max_bytes: usize,
-    /// Maximum records buffered.
+    /// Maximum number of buffered records.
     pub max_records: usize,
 }
 
@@ -44,7 +44,7 @@ where
         self.sink.start_send_unpin(record)?;
         self.accepted.push(number);
         self.accepted_at.push(Instant::now());
-        // Only this call increases the buffer.
+        // The size of the buffer increases only in this call.
         let buffered = self.sink.status().buffered();
         self.max_bytes = self.max_bytes.max(buffered.bytes);
         self.max_records = self.max_records.max(buffered.records);

@@ -3,13 +3,13 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 
-/// CPU time of a number of operations: records, or attempts to deliver an entry.
+/// CPU time of a number of operations. An operation is a record or an attempt to deliver an entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
-    /// CPU time of the thread. Other processes do not affect it.
+    /// CPU time of the thread, which other processes do not affect.
     cpu: Duration,
     operations: u64,
-    /// Mean entries per request. Small requests make each entry more expensive.
+    /// Mean number of entries per request. In small requests, each entry costs more.
     pub entries_per_request: f64,
 }
 
@@ -19,7 +19,7 @@ impl Cost {
     }
 }
 
-/// Snapshot of the thread's CPU time and of the requests and entries received so far.
+/// A snapshot of the CPU time of the thread, and of the number of requests and entries received so far.
 #[derive(Debug)]
 pub struct Reading {
     thread_time: Duration,
@@ -32,7 +32,7 @@ impl Reading {
         Self { requests, entries, thread_time: thread_time() }
     }
 
-    /// Returns the cost of each attempt to deliver an entry between `self` and `end`.
+    /// Returns the cost of the attempts to deliver an entry between `self` and `end`.
     pub fn attempts_until(&self, end: &Self) -> Cost {
         self.cost_until(end, end.entries - self.entries)
     }
@@ -52,7 +52,7 @@ fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Unix has this clock").into()
 }
 
-/// Runs `run` on the current thread with virtual time: backoff and linger take no time, and runs are reproducible.
+/// Runs `run` on the current thread with virtual time. Backoff and linger take no time, and runs are reproducible.
 pub fn on_virtual_time<T>(run: impl Future<Output = T>) -> T {
     let mut builder = Builder::new_current_thread();
     let runtime =

@@ -6,10 +6,10 @@ use kinesis_sink::service::Entry;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
 const DATA_BYTES: usize = 100;
-/// Bytes of the shard number at the start of each payload, which saves the service an MD5 per entry.
+/// Size of the shard number at the start of each payload. With this number, the service computes no MD5 hash per entry.
 const NUMBER_BYTES: usize = 2;
 
-/// Shards of equal width. Their number is a power of two, at most 4,096.
+/// Shards of equal width. The number of shards is a power of two, at most 4,096.
 #[derive(Clone)]
 pub struct EvenShards {
     ids: Arc<[String]>,
@@ -17,7 +17,7 @@ pub struct EvenShards {
 
 impl EvenShards {
     pub fn new(count: usize) -> Self {
-        // Shard numbers from 0xF300 on would look like the first bytes of an aggregate.
+        // A payload that starts with a shard number from 0xF300 on would resemble an aggregate.
         assert!(
             count.is_power_of_two() && count <= 4_096,
             "shard count {count} must be a power of two up to 4096"
@@ -28,7 +28,7 @@ impl EvenShards {
     pub fn listed(&self) -> Vec<Shard> {
         let width = u128::MAX / self.ids.len() as u128;
         let shard = |(number, id): (usize, &String)| {
-            // For a single shard the shift is the full width of the integer.
+            // For a single shard, the shift is the full width of the integer.
             let start = (number as u128).checked_shl(self.shift()).unwrap_or(0);
             let range = HashRange::new(HashKey::new(start), HashKey::new(start + width));
             Shard::new(id, range.expect("the range is not empty"))
@@ -50,7 +50,7 @@ impl EvenShards {
         hash_of(key).get().checked_shr(self.shift()).unwrap_or(0) as usize
     }
 
-    /// Returns the shard of an entry. The cost does not depend on the number of shards.
+    /// Returns the shard ID for an entry. The cost does not depend on the number of shards.
     pub fn id_of(&self, entry: &Entry) -> &str {
         let number = u16::from_be_bytes([entry.data()[0], entry.data()[1]]);
         match self.ids.get(usize::from(number)) {

@@ -21,7 +21,7 @@ impl Figure {
     }
 }
 
-/// Row with its figures in ascending order of size.
+/// A row with its figures, ordered by size.
 pub struct Line<'a> {
     pub row: &'a Row,
     pub figures: Vec<Figure>,

@@ -1,13 +1,14 @@
-//! Cost of a record as a function of the number of shards, partition keys, and queued records, and of requeueing.
-//! It should be constant or logarithmic.
+//! Cost of a record as a function of the number of shards, partition keys, and queued records, and the cost of
+//! requeueing. The costs should be constant or logarithmic.
 //!
-//! `cargo bench --bench scaling` prints tables and writes `target/scaling.json`. The figures are CPU time of one thread,
-//! including the runtime, the cloning of the records, and the response, as the median of several runs. The absolute
-//! figures depend on the machine. The growth, which is the cost at the largest size divided by that at the smallest,
-//! hardly does. Small requests increase the cost, so the tables show the entries per request in parentheses.
+//! `cargo bench --bench scaling` prints tables and writes `target/scaling.json`. A figure is the median of several
+//! runs. It is CPU time of one thread, which includes the runtime, cloning the records, and the response. The absolute
+//! figures depend on the machine. The growth, which is the cost at the largest size divided by the cost at the smallest
+//! size, hardly depends on it. Small requests increase the cost, so the tables show the entries per request in
+//! parentheses.
 //!
-//! `-- --quick` takes less than a minute. `-- --only shards` and `-- --mode ordered` select rows by name, and
-//! `-- --size 4096` selects one size, for a profile. These write no file.
+//! `-- --quick` takes less than a minute. `-- --only shards` and `-- --mode ordered` select rows by name, and `--
+//! --size 4096` selects a single size, for example for a profile. With these options, no file is written.
 
 mod cost;
 mod even_shards;
@@ -30,7 +31,7 @@ use self::cost::Cost;
 use self::figures::{Figure, Line};
 use self::row::Row;
 
-/// Largest size of a quick run. Larger sizes take most of the time.
+/// Largest size in a quick run. Larger sizes take most of the time.
 const LARGEST_QUICK: usize = 100_000;
 
 #[derive(Parser)]
@@ -112,8 +113,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns the costs by row and size. Repetitions are interleaved, so that a temporary disturbance of the machine
-/// affects one run of each.
+/// Returns the costs by row and size. The repetitions of all rows are interleaved, so that a temporary disturbance of
+/// the machine affects only one run of each row.
 fn run_all(rows: &[Row], runs: usize) -> Vec<Vec<Vec<Cost>>> {
     let mut costs: Vec<_> = rows.iter().map(|row| vec![Vec::new(); row.sizes.len()]).collect();
     for run in 1..=runs {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::cost::{Cost, Reading};
 use super::service::Counter;
 
-/// Measures from its creation on.
+/// A measurement that starts when it is created.
 pub struct Meter {
     counter: Arc<Counter>,
     begin: Reading,

@@ -8,7 +8,7 @@ use super::service::MockService;
 
 pub type Sink = KinesisSink<MockService>;
 
-/// Small enough that aggregates fill up before the buffer does, with any number of shards.
+/// Records per aggregate. It is so small that aggregates are full before the buffer is, with any number of shards.
 const AGGREGATE_RECORDS: usize = 20;
 const BUFFER_RECORDS: usize = 200_000;
 
@@ -33,7 +33,7 @@ impl Mode {
         Self { name, aggregation, ordering }
     }
 
-    /// Returns a builder with a shard list and without shard quotas.
+    /// Returns a builder for sinks that list the shards. The shards have no quotas.
     pub fn builder(self, shards: &EvenShards) -> SinkBuilder {
         let shards = shards.listed();
         self.builder_without_list().with_stream_info(list_shards_fn(move |_: StreamId| {
@@ -42,7 +42,7 @@ impl Mode {
         }))
     }
 
-    /// Returns a builder whose sink learns the shards from the responses.
+    /// Returns a builder for sinks that learn the shards from the responses.
     pub fn builder_without_list(self) -> SinkBuilder {
         KinesisSink::builder("example")
             .configure(|settings| {

@@ -6,15 +6,16 @@ use super::mode::Sink;
 
 const PAYLOADS: usize = 16_384;
 
-/// Records created in advance. Taking one copies no payload, and its cost does not depend on the number of keys.
+/// Records that are created in advance. Taking a record copies no payload, and the number of keys does not affect its
+/// cost.
 pub struct Pool {
     records: Vec<Record>,
 }
 
 impl Pool {
-    /// Creates `records` records, with the keys in rotation.
+    /// Creates `records` records, which have `keys` partition keys in rotation.
     pub fn new(records: usize, keys: usize, shards: &EvenShards) -> Self {
-        // The number of payloads is constant, so that their share in the CPU caches is too.
+        // The number of payloads is always the same, so they use the same part of the CPU caches.
         let per_shard = PAYLOADS / shards.len();
         let payload = |number| shards.payload(number / per_shard);
         let payloads: Vec<_> = (0..PAYLOADS).map(payload).collect();
@@ -27,13 +28,13 @@ impl Pool {
         Self { records: (0..records).map(record).collect() }
     }
 
-    /// Returns `records` records from the start of the pool, which repeats.
+    /// Returns the first `records` records of the pool. If the pool has fewer, it repeats.
     pub fn take(&self, records: usize) -> impl Iterator<Item = Record> {
         self.records.iter().cycle().take(records).cloned()
     }
 }
 
-/// Sends the records and waits until each is delivered or has failed.
+/// Sends the records, and waits until each of them is delivered or has failed.
 pub async fn send(sink: &mut Sink, records: impl Iterator<Item = Record>) {
     let settled = sink.totals().delivered + sink.totals().failed;
     let mut sent = 0;

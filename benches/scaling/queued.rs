@@ -15,7 +15,8 @@ use super::service::{Fault, MockService};
 const DIMENSION: &str = "queued";
 const SIZES: &[usize] = &[1_000, 10_000, 100_000, 1_000_000];
 const SHARDS: usize = 16;
-/// One key per entry of a request: requests are full in order as well, and every size queues several records per key.
+/// Number of keys. It equals the entries of a request, so requests are full with ordering too. With each size, several
+/// records per key are queued.
 const KEYS: usize = 500;
 
 pub fn rows(records: usize) -> Vec<Row> {
@@ -32,7 +33,7 @@ pub fn rows(records: usize) -> Vec<Row> {
     modes.into_iter().chain([deadline]).collect()
 }
 
-/// Queues `queued` records while the service is paused, then flushes them. Repeats until `records` are sent.
+/// Queues `queued` records while the service is paused, and then flushes them. Repeats this until `records` are sent.
 fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, queued: usize, records: usize) -> Cost {
     let shards = EvenShards::new(SHARDS);
     let pool = Pool::new(queued, KEYS, &shards);
@@ -48,7 +49,7 @@ fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, queued: usize, records: us
         for _ in 0..times {
             counter.pause();
             for record in pool.take(queued) {
-                // Without `unconstrained`, the sink is pending once the task's budget is used up.
+                // Without `unconstrained`, the sink would be pending once the budget of the task is used up.
                 let fed = unconstrained(sink.feed(record)).now_or_never();
                 fed.expect("the buffer has capacity").expect("accepted");
             }

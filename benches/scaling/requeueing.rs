@@ -1,4 +1,4 @@
-//! Cost of an attempt by the number of queued records, while all attempts fail.
+//! Cost of an attempt as a function of the number of queued records, while all attempts fail.
 
 use futures::SinkExt;
 use kinesis_sink::{Record, SinkBuilder};
@@ -14,11 +14,11 @@ use super::service::{Attempts, Fault, MockService, POISON};
 const DIMENSION: &str = "requeueing";
 const SIZES: &[usize] = &[1_000, 10_000, 100_000];
 const SHARDS: usize = 16;
-/// One key per entry of a request, so that requests are full in order as well.
+/// Number of keys. It equals the entries of a request, so requests are full with ordering too.
 const KEYS: usize = 500;
-/// Small enough that the smallest size fills a request.
+/// Records per aggregate. It is so small that the smallest size fills a request.
 const AGGREGATE_RECORDS: usize = 2;
-/// Minimum number of failures of each entry, if all entries are tried in turn.
+/// Minimum number of failed attempts per entry, if all entries are sent in turn.
 const PASSES: usize = 4;
 const RECORDS_PER_POISON_RECORD: usize = 500;
 
@@ -40,7 +40,7 @@ pub fn rows(attempts: usize) -> Vec<Row> {
     ];
     let requeueing = requeueing.map(|(name, mode, fault)| {
         Row::new(DIMENSION, name, SIZES, move |queued| {
-            // The first attempt of each entry encodes the aggregates.
+            // The first attempt of each entry is not measured, because it encodes the aggregates.
             let warm_up = queued as u64;
             let measured = attempts.max(PASSES * queued) as u64;
             requeue(mode, fault(Attempts { warm_up, measured }), queued)
@@ -74,7 +74,7 @@ fn requests_throttled(attempts: Attempts) -> Fault {
     Fault::Requests(THROTTLE, attempts)
 }
 
-/// Varies the size of the refused request. The number of bisections is the logarithm of that size.
+/// Varies the size of the rejected request. The number of bisections is the logarithm of this size.
 fn request_sizes() -> Row {
     Row::new("entries of a refused request", "plain", &[4, 32, 500], |entries| {
         let shards = EvenShards::new(SHARDS);
@@ -90,7 +90,7 @@ fn builder(mode: Mode, shards: &EvenShards, queued: usize) -> SinkBuilder {
     builder.configure(|settings| settings.buffer_records = Some(2 * queued))
 }
 
-/// Queues all records while the service is paused, then measures attempts that fail until the fault is over.
+/// Queues all records while the service is paused, and then measures failing attempts until the fault ends.
 fn requeue(mode: Mode, fault: Fault, queued: usize) -> Cost {
     let shards = EvenShards::new(SHARDS);
     let pool = Pool::new(queued, KEYS, &shards);
@@ -115,7 +115,7 @@ fn bisect(mode: Mode, records: usize) -> Cost {
     isolate(builder(mode, &shards, records), shards, records, RECORDS_PER_POISON_RECORD)
 }
 
-/// Sends records of which one in `records_per_poison_record` is refused, and returns the cost per record.
+/// Sends records, one in `records_per_poison_record` of which is rejected. Returns the cost per record.
 fn isolate(
     builder: SinkBuilder,
     shards: EvenShards,

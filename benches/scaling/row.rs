@@ -1,7 +1,7 @@
 use super::cost::Cost;
 
 pub struct Row {
-    /// Name of the quantity that varies along the row.
+    /// Name of the quantity that varies within the row.
     pub dimension: &'static str,
     pub mode: &'static str,
     pub sizes: Vec<usize>,

@@ -1,4 +1,4 @@
-//! In-process replacement for Kinesis that responds at once and uses little CPU time itself.
+//! A replacement for Kinesis in this process. It responds immediately and uses little CPU time.
 
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use tower::{BoxError, Service};
 use super::cost::{Cost, Reading};
 use super::even_shards::EvenShards;
 
-/// Has the length of real sequence numbers.
+/// A sequence number with the length of real ones.
 const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
 pub const POISON: &[u8] = b"\0\0poison";
 
@@ -26,7 +26,7 @@ pub enum Fault {
     Poison,
 }
 
-/// Number of attempts that fail, counted in entries. Later attempts succeed.
+/// Number of attempts that fail, counted in entries. All later attempts succeed.
 #[derive(Clone, Copy)]
 pub struct Attempts {
     pub warm_up: u64,
@@ -62,7 +62,7 @@ impl Counter {
         Reading::now(self.requests(), self.entries())
     }
 
-    /// Returns the cost of the measured attempts. Panics if there were too few.
+    /// Returns the cost of the measured attempts. Panics if there were too few attempts.
     pub fn measured(&self) -> Cost {
         let window = self.window.each_ref();
         let [begin, end] = window.map(|reading| reading.get().expect("too few attempts"));
@@ -79,7 +79,7 @@ impl Counter {
         previous < warm_up + measured
     }
 
-    /// Makes the service not ready until [`Counter::resume`] is called.
+    /// Makes the service pending until [`Counter::resume`] is called.
     pub fn pause(&self) {
         self.is_paused.store(true, Relaxed);
     }
@@ -121,7 +121,7 @@ impl MockService {
     }
 }
 
-/// Returns `true` for a poison record and for an aggregate that contains one.
+/// Returns `true` if the entry is a poison record or an aggregate that contains one.
 fn is_poisoned(entry: &Entry) -> bool {
     let data = entry.data();
     match data.first() {

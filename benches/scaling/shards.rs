@@ -11,7 +11,7 @@ use super::service::{Fault, MockService};
 const DIMENSION: &str = "shards";
 const SIZES: &[usize] = &[1, 16, 256, 4_096];
 const KEYS: usize = 16_384;
-/// Records per second and shard in the rate-limited modes.
+/// Quota of a shard in records per second, in the modes with a rate limit.
 const QUOTA: usize = 100;
 
 pub fn rows(records: usize) -> Vec<Row> {
@@ -44,7 +44,8 @@ fn without_quotas(mode: Mode, shards: usize, records: usize) -> Cost {
     })
 }
 
-/// Runs without a shard list. The measurement includes the first record, because learning the shards is the subject.
+/// Measures a sink without a shard list. The measurement includes the first records, from whose responses the sink
+/// learns the shards.
 fn learned(shards: usize, records: usize) -> Cost {
     let shards = EvenShards::new(shards);
     let pool = Pool::new(KEYS, KEYS, &shards);
@@ -58,7 +59,7 @@ fn learned(shards: usize, records: usize) -> Cost {
     })
 }
 
-/// Offers more than the quotas, for at least two seconds, so that every lane waits for tokens.
+/// Offers more records than the quotas allow for at least two seconds, so that all lanes wait for tokens.
 fn rate_limited(mode: Mode, shards: usize, records: usize) -> Cost {
     let records = (2 * QUOTA * shards).max(records / 10);
     let shards = EvenShards::new(shards);

@@ -40,7 +40,7 @@ pub enum Body {
 }
 
 impl Case {
-    /// Cases in the order in which they run and are printed.
+    /// The compared cases, in the order in which they run and are printed.
     pub const COMPARED: &[Self] = &[
         Self::Raw,
         Self::RawCbor,
@@ -56,7 +56,7 @@ impl Case {
         Self::ProducerReceipts,
     ];
 
-    /// Cases that are run with a round-trip time.
+    /// The cases that are run with a round-trip time as well.
     pub const WITH_ROUND_TRIP: &[Self] =
         &[Self::Raw, Self::Sink, Self::SinkCbor, Self::SinkAggregated, Self::ProducerReceipts];
 
@@ -76,7 +76,7 @@ impl Case {
         }
     }
 
-    /// Returns the name in the table and the chart.
+    /// Returns the name that is used in the table and in the chart.
     pub fn label(self) -> &'static str {
         match self {
             Self::Raw => "raw loop",

@@ -1,4 +1,4 @@
-//! Bar chart of the CPU ratios without a round-trip time, as an SVG.
+//! An SVG bar chart of the CPU ratios without a round-trip time.
 
 use std::error::Error;
 use std::fs;
@@ -22,7 +22,7 @@ const LEFT: i32 = 290;
 const RIGHT: i32 = 60;
 const TICK: f64 = 0.5;
 
-/// Palette for readers with color vision deficiencies.
+/// Palette that readers with color vision deficiencies can distinguish.
 ///
 /// Source: Okabe and Ito, "Color Universal Design", 2008.
 const COLORS: [RGBColor; SIZES.len()] =
@@ -30,7 +30,7 @@ const COLORS: [RGBColor; SIZES.len()] =
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Draws one group of bars per case. The raw loop is the line at 1.
+/// Draws one group of bars per case. The vertical line at 1 is the raw loop.
 pub fn draw(rows: &[Row], path: &Path) -> Result<()> {
     let is_drawn =
         |row: &&Row| row.round_trip_ms == 0 && !matches!(row.case, Case::Raw | Case::SinkSoak);
@@ -46,7 +46,7 @@ pub fn draw(rows: &[Row], path: &Path) -> Result<()> {
     {
         let root = SVGBackend::with_string(&mut text, (WIDTH as u32, (bottom + FOOT) as u32));
         let root = root.into_drawing_area();
-        // A page in dark mode must not show through.
+        // A page in dark mode would show through a transparent background.
         root.fill(&WHITE)?;
         draw_head(&root)?;
         draw_axes(&root, bottom, max, scale)?;
@@ -59,7 +59,7 @@ pub fn draw(rows: &[Row], path: &Path) -> Result<()> {
         let one = LEFT + scale as i32;
         root.draw(&PathElement::new(vec![(one, HEAD - 8), (one, bottom)], BLACK.mix(0.6)))?;
         for (ratio, (x, y)) in values {
-            // The lines of the axis must not cross the text.
+            // Prevents the lines of the axis from crossing the text.
             let corners = [(x - 3, y - BAR / 2), (x + 30, y + BAR / 2 - 1)];
             root.draw(&Rectangle::new(corners, WHITE.filled()))?;
             root.draw(&Text::new(format!("{ratio:.2}"), (x, y), label(14, HPos::Left)))?;
@@ -112,7 +112,7 @@ where
     Ok(())
 }
 
-/// Draws the bars and returns their values with their positions.
+/// Draws the bars of a case. Returns the values with their positions.
 fn draw_case<'a, B: DrawingBackend>(
     root: &DrawingArea<B, Shift>,
     case: Case,

@@ -12,12 +12,12 @@ pub const MEASURE: &str = "--measure";
 
 fn this_executable() -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    // The SDK honors proxy settings for the loopback interface, too.
+    // The SDK uses configured proxies for the loopback interface as well.
     command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
     Ok(command)
 }
 
-/// Server process. It exits when its standard input is closed, so it cannot outlive this process.
+/// A server process. It exits when its standard input is closed, so it does not outlive this process.
 pub struct Server {
     process: Child,
     port: u16,

@@ -9,7 +9,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Creates incompressible payloads in advance, so that their cost is not measured.
+    /// Creates incompressible payloads in advance, so that the time to create them is not measured.
     pub fn new(record_bytes: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut payload = |_| (0..record_bytes).map(|_| rng.u8(..)).collect::<Vec<_>>().into();
@@ -23,7 +23,7 @@ impl Load {
         (&self.keys[number % KEYS], self.payloads[number % PAYLOADS].clone())
     }
 
-    /// Returns the size of a record as counted by the service: payload and key.
+    /// Returns the size of a record as the service counts it, which includes the key.
     pub fn record_bytes(&self) -> usize {
         self.payloads[0].len() + self.keys[0].len()
     }

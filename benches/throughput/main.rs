@@ -1,13 +1,13 @@
-//! CPU time, throughput, and memory of the sink and the producer, compared with a loop over the SDK.
+//! CPU time, throughput, and memory use of the sink and the producer, compared with a loop over the SDK.
 //!
-//! Each run starts a client process and a server process, so that CPU time and memory are those of the case alone.
-//! Absolute times differ between machines and change within minutes. The cases therefore run in rounds, and CPU time is
-//! reported as a multiple of that of the raw loop in the same round.
+//! Each run starts a client process and a server process, so that the CPU time and memory use of the client are
+//! measured alone. Absolute times differ between machines and change within minutes. The cases therefore run in rounds,
+//! and the CPU time of a case is reported as a multiple of that of the raw loop in the same round.
 //!
 //! `cargo bench --bench throughput` takes some minutes, prints a table per setting, and writes
 //! `target/throughput.json`. `-- --quick` takes less than a minute. `-- --only sink --bytes 100` runs one case and the
-//! raw loop. `-- --soak` sends 20 million records and checks memory use. `-- --draw docs/performance.svg` draws a chart,
-//! with `--figures target/throughput.json` from an earlier run.
+//! raw loop. `-- --soak` sends 20 million records and checks memory use. `-- --draw docs/performance.svg` draws a
+//! chart; with `--figures target/throughput.json`, it draws the figures of an earlier run.
 
 mod allocations;
 mod case;
@@ -80,7 +80,8 @@ impl Arguments {
         if self.quick { Setting::quick(sizes) } else { Setting::all(sizes) }
     }
 
-    /// Returns the selected cases and the raw loop, or nothing if the setting has none of the selected cases.
+    /// Returns the selected cases and the raw loop. Returns nothing if none of the selected cases is run in this
+    /// setting.
     fn cases(&self, setting: &Setting) -> Vec<Case> {
         let all = setting.cases();
         if !self.only.is_empty() && !all.iter().any(|case| self.only.contains(case)) {
@@ -111,7 +112,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns `false` if memory use exceeds its bounds.
+/// Runs the selected measurements. Returns `false` if memory use exceeds its bounds.
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if let Some(round_trip) = arguments.serve {
         server::serve(Duration::from_millis(round_trip))?;

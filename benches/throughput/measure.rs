@@ -21,12 +21,13 @@ pub struct Job {
     pub record_bytes: usize,
     pub in_flight: usize,
     pub records: usize,
-    /// Whether to count allocations instead of time.
+    /// Set to `true` to count allocations instead of measuring time.
     pub counts_allocations: bool,
 }
 
 impl Job {
-    /// Returns enough records for a request on every connection, or for several requests of aggregates.
+    /// Returns the number of records for the warm-up: enough for a request on each connection, or for several requests
+    /// of aggregates.
     fn warm_up_records(&self) -> usize {
         if self.case.aggregates() {
             self.records / 4
@@ -38,23 +39,23 @@ impl Job {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measured {
-    /// User and system time of the process.
+    /// User and system CPU time of the process.
     pub cpu: Duration,
     pub wall: Duration,
     /// Requests that the server received during the measurement.
     pub server: Stats,
     pub allocations: u64,
     pub peak_rss_bytes: u64,
-    /// Samples of resident memory: one per million records of a soak.
+    /// Samples of resident memory. A soak takes one per million records.
     pub resident: Vec<u64>,
 }
 
 const SOAK_STEP: usize = 1_000_000;
 
-/// Runs the job, on one thread except for the case with two.
+/// Runs the job. One case uses two threads, and all others use one.
 pub fn run(job: &Job) -> Measured {
     let mut runtime = if job.case.uses_two_threads() {
-        // The sink runs in `block_on` on this thread, its requests on the worker.
+        // The sink runs in `block_on` on this thread, and its requests run on the worker thread.
         Builder::new_multi_thread()
     } else {
         Builder::new_current_thread()
@@ -80,7 +81,7 @@ pub fn run(job: &Job) -> Measured {
             }
             _ => measure(job, ThroughSink::new(case, &client, in_flight)).await,
         };
-        // The kernel's peak and its samples may differ by a page or two.
+        // The peak that the kernel reports can differ from the largest sample by a page or two.
         let max_sample = resident.iter().copied().max().unwrap_or(0);
         measured.peak_rss_bytes = measured.peak_rss_bytes.max(max_sample);
         measured.resident = resident;
@@ -98,7 +99,7 @@ fn sample(number: usize, resident: &mut Vec<u64>) {
 
 async fn measure<V: Variant>(job: &Job, mut variant: V) -> Measured {
     let load = Load::new(job.record_bytes);
-    // Opens the connections, grows the buffers, and caches the credentials.
+    // The warm-up opens the connections, grows the buffers, and fills the credentials cache.
     variant.warm_up(&load, job.warm_up_records()).await;
     let before = stats(job.port).expect("the server reports its counters");
     if job.counts_allocations {
@@ -121,7 +122,7 @@ async fn measure<V: Variant>(job: &Job, mut variant: V) -> Measured {
     Measured { cpu, wall, server, allocations, peak_rss_bytes, resident: Vec::new() }
 }
 
-/// Panics unless the server received exactly the records that were delivered.
+/// Panics unless the server has received exactly the delivered records.
 fn check(job: &Job, counts: &Counts, server: &Stats) {
     assert_eq!(counts.delivered, job.records as u64, "delivered records");
     assert_eq!(counts.entries, server.entries, "entries received by the server");
@@ -140,7 +141,7 @@ fn cpu() -> Duration {
     Duration::from_micros(microseconds.try_into().expect("CPU time is not negative"))
 }
 
-/// Reads the counters of the server over a separate connection.
+/// Fetches the counters of the server over a separate connection.
 fn stats(port: u16) -> io::Result<Stats> {
     let mut connection = TcpStream::connect(("127.0.0.1", port))?;
     write!(connection, "GET {STATS} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;

@@ -4,7 +4,7 @@ pub fn resident() -> u64 {
     status("VmRSS:")
 }
 
-/// Returns the peak. Unlike `ru_maxrss`, it excludes the process that this one was forked from.
+/// Returns the peak resident memory. Unlike `ru_maxrss`, it excludes the process from which this one was forked.
 pub fn max_resident() -> u64 {
     status("VmHWM:")
 }

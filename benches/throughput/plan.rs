@@ -41,9 +41,10 @@ impl Setting {
         if self.round_trip_ms == 0 { Case::COMPARED } else { Case::WITH_ROUND_TRIP }
     }
 
-    /// Returns enough records for some tenths of a second of the raw loop's CPU time, or for some round trips.
+    /// Returns the number of records to send. It is enough for some tenths of a second of CPU time in the raw loop, or
+    /// for some round trips.
     pub fn records(&self, case: Case, effort: &Effort) -> usize {
-        // Approximate nanoseconds of a record of this size in the raw loop.
+        // The divisor approximates the nanoseconds per record of this size in the raw loop.
         let for_cpu = effort.nanoseconds / (800 + 2 * self.record_bytes);
         let for_cpu = for_cpu.next_multiple_of(MAX_REQUEST_ENTRIES);
         if self.round_trip_ms == 0 || case.aggregates() {
@@ -66,7 +67,7 @@ impl Effort {
         let (nanoseconds, default_rounds) = match (quick, setting.round_trip_ms) {
             (true, _) => (150_000_000, 3),
             (false, 0) => (300_000_000, 5),
-            // These show mainly the throughput, which varies less than CPU time.
+            // These cases mainly show throughput, which varies less than CPU time.
             (false, _) => (300_000_000, 3),
         };
         Self { nanoseconds, rounds: rounds.unwrap_or(default_rounds) }

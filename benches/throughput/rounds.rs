@@ -1,4 +1,4 @@
-//! Interleaved runs of the cases, so that other load on the machine affects all of them.
+//! Runs the cases in interleaved rounds, so that other load on the machine affects all cases.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::child::{self, Server};
 use super::measure::{Job, Measured};
 use super::plan::{Effort, Setting};
 
-/// Medians of the rounds of one case in one setting.
+/// The medians of all rounds, for one case in one setting.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub case: Case,
@@ -18,18 +18,19 @@ pub struct Row {
     pub round_trip_ms: u64,
     pub in_flight: usize,
     pub records: usize,
-    /// User and system time of the client.
+    /// User and system CPU time of the client.
     pub cpu_s: f64,
     pub wall_s: f64,
     pub requests: u64,
     /// Bytes of the request bodies that the server received.
     pub wire_bytes: u64,
     pub allocations_per_record: f64,
-    /// Maximum of all rounds.
+    /// Peak resident memory, as the maximum of all rounds.
     pub peak_rss_bytes: u64,
-    /// CPU time per record relative to the raw loop: the median of the ratios of the rounds. `None` without a raw loop.
+    /// CPU time per record relative to the raw loop, as the median of the ratios of all rounds. `None` without a raw
+    /// loop.
     pub cpu_ratio: Option<f64>,
-    /// Smallest and largest of these ratios.
+    /// The smallest and the largest of these ratios.
     #[serde(skip)]
     pub cpu_ratios: Option<(f64, f64)>,
     /// Number of Kinesis records.

@@ -1,4 +1,4 @@
-//! Twenty million records through one sink: its memory use must not grow.
+//! Sends twenty million records through one sink. Memory use must not grow meanwhile.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use super::variants::DEFAULT_BUFFER_BYTES;
 
 const RECORDS: usize = 20_000_000;
 const RECORD_BYTES: usize = 100;
-/// Samples during which the buffers may still grow.
+/// Number of samples during which the buffers can still grow.
 const WARM_UP_SAMPLES: usize = 4;
-/// Permitted difference between the largest later sample and the largest one of the warm-up.
+/// Maximum difference between the largest sample after the warm-up and the largest sample of the warm-up.
 const MAX_GROWTH_BYTES: u64 = 4 * MIB;
-/// Memory of the process in addition to the sink's buffer.
+/// Maximum memory use of the process, in addition to the buffer of the sink.
 const PROCESS_BYTES: u64 = 64 * MIB;
 const MAX_BYTES: u64 = DEFAULT_BUFFER_BYTES as u64 + PROCESS_BYTES;
 const MIB: u64 = 1024 * 1024;
 
-/// Returns the row, and `true` if memory use is within its bounds.
+/// Runs the soak. Returns its row, and `true` if memory use is within its bounds.
 pub fn run(rows: &[Row]) -> anyhow::Result<(Row, bool)> {
     let server = Server::start(Duration::ZERO)?;
     let setting =

@@ -1,4 +1,4 @@
-//! Reads a stream as a KCL consumer does, and compares its events with those that were sent.
+//! Reads a stream like a KCL consumer, and compares the events read with the events sent.
 
 use anyhow::Context;
 use aws_sdk_kinesis::Client;
@@ -11,7 +11,7 @@ use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
 use super::events::{Events, number};
 
-/// Counts of the records and events in a stream.
+/// Numbers of records and events read from a stream.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found {
     /// Number of Kinesis records.
@@ -26,13 +26,13 @@ pub struct Found {
     pub events: u64,
     /// Number of duplicate events.
     pub duplicated: u64,
-    /// Number of events in aggregates that the KCL discards, because a member does not belong to the shard.
+    /// Number of events in aggregates that the KCL discards because a member does not belong to the shard.
     pub misplaced: u64,
-    /// Number of records that differ from all events sent, in their data or key.
+    /// Number of records whose data or key differs from that of every event sent.
     pub unexpected: u64,
 }
 
-/// Reads all records of a stream that is no longer written to.
+/// Reads all records of a stream to which nothing is written any more.
 pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Result<Found> {
     let mut check = Check { sent, seen: vec![false; sent.count as usize], found: Found::default() };
     for shard in shards(client, stream).await.context("cannot list the shards of the stream")? {
@@ -46,7 +46,7 @@ pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Re
                 break;
             }
             for record in answer.records {
-                // With the distribution strategy `AUTO`, records may have no key.
+                // With the distribution strategy `AUTO`, a record can be without a key.
                 let key = record.partition_key.unwrap_or_default();
                 check.record(&shard, record.data.into_bytes(), &key);
             }
@@ -69,7 +69,7 @@ impl Check {
         self.found.entry_bytes += bytes as u64;
         self.found.payload_units += bytes.div_ceil(PAYLOAD_UNIT_BYTES) as u64;
         self.found.kib += bytes.div_ceil(1024) as u64;
-        // The KCL checks all members of an aggregate before it passes any of them on.
+        // The KCL checks all members of an aggregate before it returns the first one.
         if deaggregate(&data).any(|member| !belongs(&member, shard)) {
             self.found.misplaced += deaggregate(&data).len() as u64;
             return;
@@ -96,7 +96,7 @@ impl Check {
     }
 }
 
-/// Returns `true` if the KCL accepts a member in this shard. It accepts all records that are not aggregated.
+/// Returns `true` if the KCL accepts the member in this shard. Records that are not aggregated are always accepted.
 fn belongs(member: &Member, shard: &Shard) -> bool {
     let hash = member.explicit_hash_key();
     let hash = hash.or_else(|| member.partition_key().map(|key| hash_of(key.as_str())));

@@ -1,4 +1,4 @@
-//! Generated events that are the same in every run.
+//! Generated events, which are the same in every run.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -45,7 +45,7 @@ impl Events {
     }
 }
 
-/// Returns the number at the start of an event. The rest of the text is not checked.
+/// Returns the number at the start of an event, without validating the rest of the event.
 pub fn number(json: &[u8]) -> Option<u32> {
     let rest = json.strip_prefix(br#"{"event":"#)?;
     let digits = rest.split(|byte| *byte == b',').next()?;

@@ -1,4 +1,4 @@
-//! A table in Markdown with a column per run.
+//! A Markdown table with one column per run.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use kinesis_sink::status::Totals;
 
 use crate::check::Found;
 
-/// The result of a run with one setting of aggregation.
+/// The result of a run with one aggregation setting.
 pub struct Run {
     pub aggregation: Aggregation,
     pub totals: Totals,
@@ -16,7 +16,7 @@ pub struct Run {
     pub elapsed: Duration,
 }
 
-/// Prints the figures of all runs, with ratios to the first one.
+/// Prints the figures of all runs, and their ratios to those of the first run.
 pub fn print(runs: &[Run]) {
     let heads: String = runs.iter().map(|run| format!(" `{:?}` |", run.aggregation)).collect();
     println!("| |{heads}");

@@ -1,4 +1,4 @@
-//! A file with the number of delivered lines, which is replaced atomically.
+//! A file that contains the number of delivered lines. The file is replaced atomically.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
-/// Minimum time between two writes. Lines delivered since the last write are sent again after a crash.
+/// Minimum time between two writes of the file. After a crash, lines delivered since the last write are sent again.
 const STORE_INTERVAL: Duration = Duration::from_millis(50);
 
 pub struct Checkpoint {
@@ -18,7 +18,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the file. If it does not exist, no line is delivered.
+    /// Reads the number of delivered lines from the file, or starts with 0 if the file does not exist.
     pub async fn load(path: &Path) -> anyhow::Result<Self> {
         let delivered = match fs::read_to_string(path).await {
             Ok(text) => text.trim().parse().with_context(|| {
@@ -37,7 +37,7 @@ impl Checkpoint {
         self.delivered
     }
 
-    /// Records that the next line is delivered.
+    /// Counts the next line as delivered, and writes the file if the last write is old enough.
     pub async fn advance(&mut self) -> anyhow::Result<()> {
         self.delivered += 1;
         if self.stored_at.elapsed() >= STORE_INTERVAL {
@@ -46,7 +46,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the number to the file if it has changed.
+    /// Writes the number of delivered lines to the file if the number has changed.
     pub async fn store(&mut self) -> anyhow::Result<()> {
         if self.stored != self.delivered {
             self.write().await.with_context(|| format!("cannot write {}", self.path.display()))?;
@@ -57,12 +57,12 @@ impl Checkpoint {
     }
 
     async fn write(&self) -> std::io::Result<()> {
-        // After a crash the file is either the old or the new one.
+        // Writes a new file and renames it, so that a crash leaves either the old or the new file.
         let mut new = self.path.clone().into_os_string();
         new.push(".new");
         let mut file = File::create(&new).await?;
         file.write_all(format!("{}\n", self.delivered).as_bytes()).await?;
-        // `write_all` returns before the data is written, so that only `flush` reports a full disk.
+        // `write_all` returns before the data is written, so a full disk is reported only by `flush`.
         file.flush().await?;
         file.sync_all().await?;
         fs::rename(&new, &self.path).await

@@ -12,7 +12,7 @@ use crate::checkpoint::Checkpoint;
 use crate::embedded::{Embedded, STREAM};
 use crate::read_back::{From, ReadBack};
 
-/// A temporary directory. It is removed on drop.
+/// A temporary directory that is removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -36,7 +36,7 @@ fn line(number: u64) -> String {
 }
 
 pub async fn run(lines: u64, kills: u64) -> anyhow::Result<()> {
-    // The limits of the shards slow the process down, so that it can be killed in the middle.
+    // The shard limits throttle the forwarding process, so it can be killed before it has sent all lines.
     let server = Embedded::start(4, true).await?;
     println!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint());
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await?;

@@ -77,7 +77,7 @@ async fn resume(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Resu
     let mut checkpoint = Checkpoint::load(checkpoint).await?;
     let resumed = checkpoint.delivered();
     let forwarded = forward(&client, remote.stream(), file, &mut checkpoint).await;
-    // Store the checkpoint after an error, too.
+    // Stores the checkpoint even if forwarding failed.
     let stored = checkpoint.store().await;
     let delivered = checkpoint.delivered();
     forwarded.with_context(|| format!("stopped; the first {delivered} lines are delivered"))?;
@@ -86,9 +86,10 @@ async fn resume(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// Forwards the lines after the checkpoint and advances it.
+/// Forwards the lines after the checkpoint, and advances the checkpoint.
 ///
-/// `put_all` returns outcomes in the order of the lines, so that all lines before a delivered one are delivered.
+/// `put_all` returns outcomes in the order of the lines. When a line is delivered, all lines before it are therefore
+/// delivered too.
 async fn forward(
     client: &Client,
     stream: &str,
@@ -100,7 +101,7 @@ async fn forward(
     let mut read = Ok(());
     let records = stream::poll_fn(|cx| {
         let line = ready!(Pin::new(&mut lines).poll_next_segment(cx));
-        // An error ends the stream of records, so that the outcomes of earlier lines are still processed.
+        // A read error ends the stream of records, so that the outcomes of the earlier lines are still processed.
         let line = line.map_err(|error| read = Err(error)).ok().flatten();
         Poll::Ready(line.map(|line| (Record::from(line), ())))
     });

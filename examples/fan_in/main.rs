@@ -1,4 +1,4 @@
-//! Many tasks that share one producer and await a receipt for every record.
+//! Many tasks share one producer and await a receipt for each record.
 
 #[path = "../support/embedded.rs"]
 mod embedded;
@@ -94,7 +94,8 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
         () = producer.closed() => println!("producer stopped"),
         () = print_progress(&producer) => {}
     }
-    // Stop the sensors before closing, so that every accepted reading has a receipt in `stopped`.
+    // The sensors are stopped before the producer is closed, so that `stopped` contains a receipt for each accepted
+    // reading.
     stop.send_replace(true);
     let stopped = join_all(sensors).await;
     let closed = tokio::select! {

@@ -9,7 +9,7 @@ use kinesis_sink::{Delivery, Error, Producer, Receipt, Record, Undelivered};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// The outcomes of readings.
+/// Outcomes of the readings.
 #[derive(Debug, Default)]
 pub struct Report {
     pub delivered: Vec<Bytes>,
@@ -45,7 +45,7 @@ impl Report {
     }
 }
 
-/// The readings of a task: the outcomes so far and the pending receipts.
+/// Readings of one task: the outcomes so far, and the pending receipts.
 #[derive(Default)]
 pub struct Readings {
     report: Report,
@@ -57,7 +57,7 @@ type Outcome = (Bytes, Result<Delivery, Undelivered>);
 impl Readings {
     fn sent(&mut self, reading: Bytes, receipt: Receipt) {
         self.receipts.push(Box::pin(async move { (reading, receipt.await) }));
-        // Process completed receipts, so that they do not accumulate.
+        // Processes the receipts that are complete, so that they do not accumulate.
         while let Some(Some((reading, outcome))) = self.receipts.next().now_or_never() {
             self.report.record(reading, outcome);
         }
@@ -86,7 +86,7 @@ pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bo
             sleep(Duration::from_millis(rng.u64(1..50))).await;
             producer.put(record).await
         };
-        // A reading is not accepted if `put` is dropped before it completes.
+        // If `put` is dropped before it completes, the reading is not accepted.
         let sent = tokio::select! {
             sent = sent => sent,
             _ = stop.wait_for(|stop| *stop) => break,
@@ -103,7 +103,7 @@ pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bo
     readings
 }
 
-/// Prints the error of the first sensor. All sensors get the same one.
+/// Prints the error if the sensor is the first one. All sensors get the same error.
 fn print_error(number: usize, error: &Error) {
     if number == 0 {
         eprintln!("the producer rejects readings: {error}");

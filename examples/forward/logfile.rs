@@ -1,4 +1,4 @@
-//! A generated log file of a web service.
+//! A generated log file, like that of a web service.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use fastrand::Rng;
 
-/// A generated file. It is removed on drop.
+/// A generated file that is removed on drop.
 pub struct LogFile {
     path: PathBuf,
 }
 
 impl LogFile {
-    /// Creates a file of `lines` structured log lines, which are the same in every run.
+    /// Creates a file with `lines` structured log lines, which are the same in every run.
     pub fn generate(lines: usize) -> anyhow::Result<Self> {
         let name = format!("kinesis-sink-forward-{}.log", std::process::id());
         let path = std::env::temp_dir().join(name);

@@ -71,7 +71,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     forward(server.client(), embedded::STREAM, source, Some(read_back), Some(quota)).await
 }
 
-/// Forwards all lines to the stream. `quota` is the throughput of the shards in records per second, if known.
+/// Forwards all lines to the stream. `quota` is the quota of all shards in records per second, if known.
 async fn forward(
     client: &Client,
     stream: &str,
@@ -95,7 +95,7 @@ async fn forward(
         .await;
     let lines = progress.finish();
     if let Err(error) = forwarded {
-        // Deliver the records that were accepted before the error.
+        // Delivers the records that were accepted before the error.
         let _ = sink.close().await;
         let (delivered, kept) = (sink.totals().delivered, sink.buffered_records().len());
         return Err(error.context(format!(

@@ -1,4 +1,4 @@
-//! A progress bar on a terminal, otherwise lines of text.
+//! Progress output: a bar on a terminal, and lines of text elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Creates the progress of a source with `total_bytes` bytes, if known.
+    /// Creates the progress output for a source. `total_bytes` is the size of the source, if known.
     pub fn new(total_bytes: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(total_bytes));
         Self { lines: 0, bytes: 0, total_bytes, bar, last_line: Instant::now() }
@@ -40,7 +40,7 @@ impl Progress {
     pub fn finish(self) -> u64 {
         if let Some(bar) = self.bar {
             bar.finish();
-            // The bar leaves the cursor in its line.
+            // The cursor is still in the line of the bar.
             eprintln!();
         }
         self.lines

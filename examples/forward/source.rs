@@ -16,7 +16,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens the file at `path`, or standard input if it is `-`.
+    /// Opens the file at `path`, or standard input if `path` is `-`.
     pub async fn open(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self { input: Box::pin(tokio::io::stdin()), bytes: None });
@@ -29,7 +29,7 @@ impl Source {
         };
         let (file, bytes) =
             open.await.with_context(|| format!("cannot read {}", path.display()))?;
-        // The length of a pipe or a device is 0.
+        // The metadata of a pipe or a device has a length of 0, which means that the size is unknown.
         Ok(Self { input: Box::pin(file), bytes: Some(bytes).filter(|bytes| *bytes > 0) })
     }
 
@@ -38,7 +38,7 @@ impl Source {
         self.bytes
     }
 
-    /// Returns the lines without their line breaks. They need not be UTF-8.
+    /// Returns a stream of the lines, without line breaks. A line need not be valid UTF-8.
     pub fn lines(self) -> impl Stream<Item = anyhow::Result<Bytes>> {
         let codec = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), vec![], MAX_LINE_BYTES);
         FramedRead::new(self.input, codec).map(|line| line.context("cannot read the next line"))

@@ -11,7 +11,7 @@ pub fn not_accepted(error: &Error) -> Response {
         ErrorKind::RecordTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, text).into_response(),
         ErrorKind::InvalidPartitionKey => (StatusCode::BAD_REQUEST, text).into_response(),
         ErrorKind::Full => unavailable("1", "too many events are buffered\n"),
-        // The cause is not for clients.
+        // The cause of the error is not sent to clients.
         _ => unavailable("30", "events are currently not accepted\n"),
     }
 }
@@ -33,7 +33,7 @@ pub fn delivered(outcome: Result<Delivery, Undelivered>) -> Response {
     }
 }
 
-/// Returns the status of the producer, with code 200 if it accepts events, for load balancers.
+/// Returns the status of the producer as a health check. The status code is 200 if the producer accepts events.
 pub fn health(status: &Status) -> Response {
     let code =
         if status.accepts_records() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

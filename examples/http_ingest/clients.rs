@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 const CONCURRENT_REQUESTS: usize = 64;
 
-/// Sends `events` events until all are acknowledged, and returns them.
+/// Sends `events` events until the server has acknowledged all of them, and returns the events.
 pub async fn run(server: SocketAddr, events: usize) -> anyhow::Result<Vec<Bytes>> {
     let sent = stream::iter(0..events).map(|number| send(server, number));
     let sent: Vec<_> = sent.buffer_unordered(CONCURRENT_REQUESTS).try_collect().await?;
@@ -21,7 +21,7 @@ pub async fn run(server: SocketAddr, events: usize) -> anyhow::Result<Vec<Bytes>
     Ok(sent.into_iter().map(|(event, _)| event).collect())
 }
 
-/// Every fourth event waits for its delivery.
+/// Sends an event, and returns the event and the number of retries. Every fourth event waits for its delivery.
 async fn send(server: SocketAddr, number: usize) -> anyhow::Result<(Bytes, usize)> {
     let event = format!(r#"{{"event":{number},"text":"hello"}}"#);
     let (query, expected) = if number.is_multiple_of(4) { ("?wait", "201") } else { ("", "202") };

@@ -95,7 +95,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     println!("listening on http://{address}");
     let grace_period = Duration::from_secs(arguments.grace_period);
     if arguments.listen.is_some() {
-        // The server shuts down if it cannot listen for signals.
+        // If the program cannot listen for signals, the server shuts down immediately.
         let shutdown = async { _ = shutdown_signal().await };
         return serve(listener, &producer, shutdown, grace_period).await;
     }
@@ -116,13 +116,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 fn with_settings(builder: SinkBuilder, buffer: usize) -> SinkBuilder {
     builder
         .configure(|settings| settings.buffer_records = Some(buffer))
-        // Keep serving if permissions are missing temporarily. Events are rejected with 503 until then.
+        // If permissions are missing temporarily, the server keeps running and rejects events with 503.
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
-        // Undelivered events without a receipt. A real service would store them.
+        // Handles events that failed and have no receipt. A real service would store these events.
         .with_dead_letters(|event| eprintln!("event not delivered: {}", event.reason()))
 }
 
-/// Serves until `stop` completes, then shuts down in two steps: the server first, then the producer.
+/// Serves until `stop` completes. Then shuts the server down, and after that the producer.
 async fn serve(
     listener: TcpListener,
     producer: &Producer,
@@ -132,7 +132,7 @@ async fn serve(
     let app = Router::new()
         .route("/events/{key}", post(put_event))
         .route("/health", get(health))
-        // Respond with 413 to larger events without reading them.
+        // Larger requests are rejected with 413 before their body is read.
         .layer(DefaultBodyLimit::max(producer.limits().record_bytes()))
         .with_state(producer.clone());
     let (stopping, stopped) = oneshot::channel();
@@ -146,8 +146,8 @@ async fn serve(
             Err(_) => pending().await,
         }
     };
-    // The shutdown completes when all pending requests are answered. The timeout starts the drain even if a
-    // request waits for its delivery or its body does not arrive.
+    // The shutdown completes when all pending requests have a response. A timeout limits the wait, because a request
+    // can wait for its delivery, or its body might not arrive.
     let mut serving = pin!(axum::serve(listener, app).with_graceful_shutdown(stop).into_future());
     let served = tokio::select! {
         served = &mut serving => Some(served),
@@ -155,7 +155,7 @@ async fn serve(
     };
     let closed = producer.close_within(grace_period).await;
     if served.is_none() {
-        // Requests that wait for a delivery are answered now.
+        // The closed producer has completed the requests that waited for a delivery. Their responses are sent now.
         let _ = timeout(Duration::from_secs(1), serving).await;
     }
     let totals = producer.status().totals;
@@ -177,7 +177,7 @@ async fn put_event(
 ) -> Response {
     let record = Record::from((key, event));
     if query.as_deref() != Some("wait") {
-        // An accepted event is lost if the process is killed before its delivery.
+        // If the process is killed before the delivery, an accepted event is lost.
         return match producer.try_send(record) {
             Ok(()) => StatusCode::ACCEPTED.into_response(),
             Err(error) => answer::not_accepted(&error),

@@ -1,4 +1,4 @@
-//! A simulated Lambda service that runs this program as its function and verifies the stream.
+//! A simulation of the Lambda service, which runs this program as its function and verifies the stream.
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -33,7 +33,7 @@ pub async fn run() -> anyhow::Result<()> {
         }
         failed += answer.failures.len();
     }
-    // The function cannot send any record after its last answer.
+    // A killed function cannot send more records, so all confirmed messages must be on the stream already.
     function.kill().await?;
     println!(
         "{} messages in {EVENTS} events, {failed} failed; the function was killed after its last answer",
@@ -55,7 +55,7 @@ async fn invoke(
     }
 }
 
-/// Returns a message. One message exceeds the size of a record.
+/// Returns a message. One of the messages is larger than the record size limit.
 fn message(event: usize, number: usize) -> Message {
     let body = match (event, number) {
         (1, 7) => "x".repeat(1_100_000),

@@ -1,6 +1,6 @@
-//! An event of SQS messages and a partial batch response.
+//! An event with SQS messages, and the partial batch response.
 //!
-//! The event source mapping must have `ReportBatchItemFailures` among its response types.
+//! The response types of the event source mapping must include `ReportBatchItemFailures`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
 //! An AWS Lambda function that forwards the messages of an SQS queue to a Kinesis stream.
 //!
-//! Lambda may freeze or stop the process once the handler returns, so the handler awaits the delivery of all
-//! messages. The answer lists failed messages, which SQS delivers again.
+//! Lambda can freeze or stop the process when the handler has returned, so the handler awaits the delivery of all
+//! messages. The response lists the failed messages, which SQS then delivers again.
 //!
-//! Outside of Lambda it simulates the service, and kills the function after its last answer.
+//! Outside of Lambda the program simulates the service, and kills the function after its last response.
 
 mod demonstration;
 #[path = "../support/embedded.rs"]
@@ -39,10 +39,10 @@ async fn run() -> anyhow::Result<()> {
     let stream = std::env::var("STREAM_NAME")
         .context("STREAM_NAME must be set to the name of the stream")?;
     let producer = KinesisSink::builder(stream)
-        // The sum of both is less than the timeout of the function.
+        // The sum of the deadline and the request timeout is less than the timeout of the function.
         .with_deadline(Duration::from_secs(10))
         .configure(|settings| settings.request_timeout = Duration::from_secs(5))
-        // Recover if permissions are missing temporarily.
+        // If permissions are missing temporarily, the producer keeps running.
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
         .build_from_env()
         .await?
@@ -50,7 +50,7 @@ async fn run() -> anyhow::Result<()> {
     let handler = service_fn(|event| handle(&producer, event));
     tokio::select! {
         ended = lambda_runtime::run(handler) => ended.map_err(|error| anyhow::anyhow!(error))?,
-        // Lambda sends SIGTERM only to functions with an extension, between two events.
+        // Lambda sends SIGTERM between two events, and only to functions with an extension.
         () = terminated() => {}
     }
     Ok(producer.close().await?)
@@ -62,7 +62,7 @@ async fn handle(producer: &Producer, event: LambdaEvent<Messages>) -> Result<Ans
     Ok(Answer { failures: failed.map(|id| Failure { id }).collect() })
 }
 
-/// Sends a message and returns its ID if it was not delivered.
+/// Sends a message. Returns the message ID if the message was not delivered.
 async fn put(producer: &Producer, message: Message) -> Option<String> {
     let Message { id, body } = message;
     let delivered = async {

@@ -1,4 +1,4 @@
-//! A server of the Lambda Runtime API.
+//! A server that implements the Lambda Runtime API.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server on a free port of the loopback interface. It is stopped on drop.
+/// A server on a free port of the loopback interface. Dropping the value stops the server.
 pub struct RuntimeApi {
     address: String,
     events: mpsc::UnboundedSender<String>,
@@ -62,7 +62,7 @@ impl RuntimeApi {
         ]
     }
 
-    /// Sends an event to the function and returns its answer.
+    /// Sends an event to the function and returns the response of the function.
     pub async fn invoke(&mut self, event: String) -> anyhow::Result<Bytes> {
         self.events.send(event).ok().context("Lambda Runtime API has stopped")?;
         let answer = tokio::time::timeout(TIMEOUT, self.answers.recv()).await;
@@ -100,7 +100,7 @@ async fn next(State(channels): State<Arc<Channels>>) -> Response {
 }
 
 async fn response(State(channels): State<Arc<Channels>>, answer: Bytes) -> StatusCode {
-    // The receiver may have been dropped.
+    // An error means that the receiver of the responses was dropped.
     let _ = channels.answers.send(Ok(answer));
     StatusCode::ACCEPTED
 }

@@ -1,4 +1,4 @@
-//! The load: records at a varying rate, and a second producer that competes for one shard.
+//! The load: records at a varying rate, and a second producer that sends to one of the shards.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use kinesis_sink::Record;
 use tokio::time::{Instant, interval, sleep_until};
 
 const TICK: Duration = Duration::from_millis(20);
-/// Records per second. The limit of the stream is 4,000.
+/// Records per second outside of the burst. The stream accepts 4,000.
 const EVEN_RATE: u64 = 1_600;
 const BURST_RATE: u64 = 5_000;
-/// Records per second to one shard, whose limit is 1,000.
+/// Records per second that the second producer sends to one shard. The shard accepts 1,000.
 const COMPETING_RATE: u64 = 700;
 
 /// A phase of the load.
@@ -24,7 +24,7 @@ pub struct Phase {
     pub time: Range<Duration>,
 }
 
-/// Returns the phases of a load of this duration. The rate of records is even outside of the burst.
+/// Returns the phases of a load with this duration. The rate is constant except during the burst.
 pub fn phases(duration: Duration) -> [Phase; 3] {
     [
         Phase { name: "even load", time: Duration::ZERO..duration / 3 },
@@ -61,7 +61,7 @@ fn event(number: u64) -> Record {
     ))
 }
 
-/// Writes to the first shard during its phase, without a rate limiter and without retries.
+/// Sends records to the first shard during the second phase, without a rate limiter and without retries.
 pub async fn competing_producer(client: Client, stream: &'static str, duration: Duration) {
     let begin = Instant::now();
     let time = competing_time(duration);

@@ -1,4 +1,4 @@
-//! Metrics and traces of a sink under a varying load. See `--help`.
+//! Metrics and traces of a sink under a varying load. `--help` describes the load.
 
 mod arguments;
 #[path = "../support/embedded.rs"]
@@ -74,7 +74,7 @@ async fn interrupted() {
     }
 }
 
-/// Scrapes the metrics every second until `work` completes, and once afterwards.
+/// Scrapes the metrics once per second until `work` completes, and once more afterwards.
 async fn scrape_during<T>(work: impl Future<Output = T>, metrics: &Metrics) -> (T, Vec<Scrape>) {
     let mut scrapes = Vec::new();
     let mut seconds = interval(Duration::from_secs(1));

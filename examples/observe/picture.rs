@@ -1,4 +1,4 @@
-//! Charts of the metrics, as an SVG file.
+//! Charts of the metrics, drawn to an SVG file.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ const GRID: RGBColor = RGBColor(225, 225, 225);
 const PHASE_COLORS: [RGBColor; 3] =
     [RGBColor(255, 255, 255), RGBColor(233, 240, 247), RGBColor(252, 240, 222)];
 
-/// A palette for color-blind readers.
+/// Palette that color-blind readers can distinguish.
 ///
 /// Source: Okabe and Ito, "Color Universal Design", 2008.
 const COLORS: [RGBColor; 6] = [
@@ -42,13 +42,13 @@ struct Panel {
 
 struct Line {
     label: String,
-    /// Seconds and values.
+    /// Pairs of the time in seconds and the value.
     points: Vec<(f64, f64)>,
 }
 
-/// Draws the metrics of a run of this duration, scraped once per second.
+/// Draws the metrics of a run with this duration, scraped once per second.
 pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Result<()> {
-    // Without the time in which the records pending at the end of the load are delivered.
+    // The charts end with the load. Records that are still pending are delivered after this time.
     let scrapes = &scrapes[..scrapes.len().min(duration.as_secs() as usize + 1)];
     let panels = [
         records(scrapes),
@@ -62,7 +62,7 @@ pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Resu
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        // Browsers with a dark theme have no white background.
+        // Browsers with a dark theme draw no white background.
         root.fill(&WHITE)?;
         for (panel, area) in panels.iter().zip(root.split_evenly((3, 2))) {
             draw_panel(&area, panel, &phases, duration.as_secs_f64())
@@ -74,7 +74,8 @@ pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// Returns a line with the value of each scrape after the first, computed from the previous one and itself.
+/// Returns a line with one value for each scrape except the first. A value is computed from a scrape and the previous
+/// one.
 fn line(
     label: impl Into<String>,
     scrapes: &[Scrape],
@@ -151,7 +152,7 @@ fn requests(scrapes: &[Scrape]) -> Panel {
     Panel { title: "Requests by flush reason", unit: "requests/s", lines }
 }
 
-/// Returns the shards of the last scrape, which has all shards.
+/// Returns all shards, which the last scrape contains.
 fn shards(scrapes: &[Scrape]) -> Vec<String> {
     let shards = scrapes.last().map(|last| last.labels(names::SHARD_RATE_LIMIT, names::SHARD));
     shards.unwrap_or_default().into_iter().collect()
@@ -237,7 +238,7 @@ where
     Ok(())
 }
 
-/// Draws the labels of the lines in up to two rows above the plot, where they hide no data.
+/// Draws the labels of the lines above the plot, in up to two rows, so that they hide no data.
 fn draw_legend<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     panel: &Panel,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The samples of all metrics at one time.
+/// The samples of all metrics at one point in time.
 #[derive(Debug, Clone, Default)]
 pub struct Scrape {
     samples: Vec<Sample>,
@@ -26,12 +26,12 @@ impl Scrape {
         self.samples.iter().filter(move |sample| sample.name == name)
     }
 
-    /// Returns the sum of all samples of a metric, 0 if there are none.
+    /// Returns the sum of all samples of a metric, or 0 if there are none.
     pub fn sum(&self, name: &str) -> f64 {
         self.named(name).map(|sample| sample.value).sum()
     }
 
-    /// Returns the sum of the samples whose `label` is `value`.
+    /// Returns the sum of the samples in which `label` has the value `value`.
     pub fn sum_of(&self, name: &str, label: &str, value: &str) -> f64 {
         let has = |sample: &&Sample| sample.labels.get(label).is_some_and(|known| known == value);
         self.named(name).filter(has).map(|sample| sample.value).sum()
@@ -42,7 +42,7 @@ impl Scrape {
         self.named(name).filter_map(|sample| sample.labels.get(label)).cloned().collect()
     }
 
-    /// Estimates a quantile of the values recorded since `before`, or `None` if there are none.
+    /// Estimates a quantile of the values recorded since the scrape `before`. Returns `None` without such values.
     ///
     /// Like Prometheus, it assumes a uniform distribution within each bucket.
     pub fn quantile(&self, before: &Self, name: &str, quantile: f64) -> Option<f64> {
@@ -76,7 +76,7 @@ impl Sample {
             Some((name, labels)) => (name, labels.strip_suffix('}')?),
             None => (series, ""),
         };
-        // The values of this crate's labels contain no commas and quotes.
+        // The label values of this crate contain neither commas nor quotes.
         let labels = labels.split(',').filter_map(|label| {
             let (key, value) = label.split_once('=')?;
             Some((key.to_owned(), value.trim_matches('"').to_owned()))

@@ -20,7 +20,7 @@ const SECONDS: [f64; 15] =
 const RECORDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 300.0, 500.0];
 const RETRIES: [f64; 7] = [0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0];
 
-/// Buckets of the histograms. Without them the exporter creates summaries, which cannot be aggregated.
+/// Histogram buckets. Without buckets the exporter creates summaries, which cannot be aggregated.
 const BUCKETS: [(&str, &[f64]); 7] = [
     (names::REQUEST_TIME, &SECONDS),
     (names::BUFFERING_TIME, &SECONDS),
@@ -31,15 +31,16 @@ const BUCKETS: [(&str, &[f64]); 7] = [
     (names::RETRIES_PER_RECORD, &RETRIES),
 ];
 
-/// A Prometheus endpoint. It is stopped on drop.
+/// A Prometheus endpoint. Dropping the value stops the endpoint.
 pub struct Metrics {
     handle: PrometheusHandle,
     listener: JoinHandle<()>,
 }
 
 impl Metrics {
-    /// Installs the recorder and starts the endpoint. A sink registers its metrics when it is built, so call this
-    /// first.
+    /// Installs the metrics recorder and starts the endpoint.
+    ///
+    /// Must be called before a sink is built, because the sink registers its metrics at that time.
     pub fn listen(address: SocketAddr) -> anyhow::Result<Self> {
         let mut builder = PrometheusBuilder::new().with_http_listener(address);
         for (name, buckets) in BUCKETS {
@@ -57,7 +58,7 @@ impl Metrics {
         Ok(Self { handle, listener })
     }
 
-    /// Returns the metrics in the text format.
+    /// Returns the metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         self.handle.render()
     }
@@ -69,7 +70,7 @@ impl Drop for Metrics {
     }
 }
 
-/// A subscriber for the console and, optionally, an OpenTelemetry collector.
+/// A subscriber for the console and, optionally, for an OpenTelemetry collector.
 pub struct Traces {
     provider: Option<SdkTracerProvider>,
 }
@@ -79,7 +80,7 @@ impl Traces {
         let console = fmt::layer().with_writer(std::io::stderr).with_ansi(logs::shows_colors());
         let console = console.with_filter(logs::filter_or("kinesis_sink=info"));
         let provider = collector.map(provider).transpose()?;
-        // The spans of requests are at DEBUG.
+        // Spans of requests have the level DEBUG.
         let spans = provider.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("observe"))
@@ -89,7 +90,7 @@ impl Traces {
         Ok(Self { provider })
     }
 
-    /// Exports the remaining spans.
+    /// Exports the spans that are not exported yet.
     pub fn shutdown(self) -> anyhow::Result<()> {
         self.provider.map_or(Ok(()), |provider| provider.shutdown())?;
         Ok(())

@@ -1,4 +1,4 @@
-//! A crash, a restart, and a rebalance, with a check that no committed message is lost.
+//! Simulates a crash, a restart, and a rebalance, and checks that no committed message is lost.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::read_back::ReadBack;
 use crate::remote::Remote;
 use crate::target::Target;
 
-/// Maximum number of buffered records. A smaller buffer causes fewer duplicates after a crash.
+/// Maximum number of buffered records. With a smaller buffer, a crash causes fewer duplicates.
 const BUFFER_RECORDS: usize = 1_000;
 const PARTITIONS: [u32; 4] = [0, 1, 2, 3];
 
@@ -44,7 +44,8 @@ impl Demonstration {
         })?)
     }
 
-    /// Aborting the driver drops the buffered records. Dropping only the producer would deliver them.
+    /// Simulates a crash by aborting the driver, which drops the buffered records. If only the producer were dropped,
+    /// the driver would deliver them.
     async fn crash(&self) -> anyhow::Result<()> {
         let (producer, driver) = self.sink()?.into_producer();
         let driver = tokio::spawn(driver);

@@ -1,4 +1,4 @@
-//! The loop that forwards messages and commits offsets, as it would be with a Kafka client.
+//! The loop that forwards messages and commits offsets. With a Kafka client it would be the same.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,15 +13,15 @@ use tokio::time::{Instant, interval, sleep_until};
 use super::log::{Consumer, Event};
 
 const MAX_POLL_MESSAGES: usize = 500;
-/// Time between two commits. Messages delivered since the last commit are sent again after a crash.
+/// Time between two commits. After a crash, messages delivered since the last commit are sent again.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-/// Time to deliver the messages of revoked partitions before the coordinator evicts the consumer.
+/// Time limit for delivering the messages of revoked partitions, after which the coordinator evicts the consumer.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The next offset to read of each partition.
+/// The offset after the last delivered message of each partition.
 type Offsets = BTreeMap<u32, u64>;
 
-/// Forwards and commits all messages until the end of the log.
+/// Forwards all messages and commits their offsets, until the end of the log.
 pub async fn forward(consumer: Consumer, producer: &Producer) -> anyhow::Result<()> {
     while let Some(revoked) = forward_until_revoked(&consumer, producer).await? {
         consumer.release(&revoked);
@@ -32,7 +32,7 @@ pub async fn forward(consumer: Consumer, producer: &Producer) -> anyhow::Result<
 /// Forwards messages and commits offsets until partitions are revoked or the log ends.
 ///
 /// Returns the revoked partitions, or `None` at the end of the log. `put_all` returns outcomes in the order of the
-/// messages, so that the offset after a delivered message can be committed.
+/// messages. When a message is delivered, the offset after it can therefore be committed.
 async fn forward_until_revoked(
     consumer: &Consumer,
     producer: &Producer,
@@ -66,7 +66,7 @@ async fn forward_until_revoked(
                 None => break Ok(()),
             },
             _ = time_to_commit.tick() => commit(consumer, &offsets)?,
-            // Undelivered messages are not committed, and therefore read again.
+            // Messages that are not delivered by the deadline are not committed, so the next consumer reads them again.
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 commit(consumer, &offsets)?;
                 consumer.rewind();
@@ -74,7 +74,7 @@ async fn forward_until_revoked(
             }
         }
     };
-    // Commit after an error, too.
+    // Commits the offsets even if forwarding failed.
     commit(consumer, &offsets)?;
     forwarded?;
     Ok(revoked.take().map(|(partitions, _)| partitions))

@@ -1,14 +1,14 @@
-//! An in-memory log with partitions, consumers, and committed offsets, similar to Kafka.
+//! An in-memory log with partitions, consumers, and committed offsets, similar to that of Kafka.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// The result of a poll.
+/// The result of polling a consumer.
 pub enum Event {
     Messages(Vec<Message>),
-    /// The consumer must release these partitions.
+    /// Partitions that the consumer must release.
     Revoked(Vec<u32>),
 }
 
@@ -20,7 +20,7 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// A log, shared by all clones and consumers.
+/// A log that all clones and consumers share.
 #[derive(Clone)]
 pub struct Log(Arc<Mutex<Vec<Partition>>>);
 
@@ -30,7 +30,7 @@ struct Partition {
 }
 
 impl Log {
-    /// Creates a log with `messages` messages in each partition. One offset in seven is unused, as after compaction.
+    /// Creates a log with `messages` messages per partition. One offset in seven is unused, as after compaction.
     pub fn new(partitions: u32, messages: u64) -> Self {
         let message = |partition, offset| {
             let payload = Bytes::from(format!("message {offset} of partition {partition}"));
@@ -47,7 +47,7 @@ impl Log {
         Self(Arc::new(Mutex::new((0..partitions).map(partition).collect())))
     }
 
-    /// Creates a consumer of these partitions that starts at their committed offsets.
+    /// Creates a consumer of these partitions, which starts at the committed offsets.
     pub fn consumer(&self, partitions: &[u32]) -> (Consumer, Rebalance) {
         let committed = |number: &u32| self.partitions()[*number as usize].committed;
         let assigned = partitions.iter().map(|number| (*number, committed(number))).collect();
@@ -59,7 +59,7 @@ impl Log {
         (consumer, Rebalance { revoke, released })
     }
 
-    /// Returns the messages below the committed offsets.
+    /// Returns all messages whose offset is below the committed offset of their partition.
     pub fn committed(&self) -> Vec<Message> {
         let committed = |partition: &Partition| {
             let end = partition.messages.partition_point(|m| m.offset < partition.committed);
@@ -77,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A consumer of some partitions. Its methods take `&self`, as those of Kafka clients do.
+/// A consumer of some of the partitions. Its methods take `&self`, like those of Kafka clients.
 pub struct Consumer {
     log: Log,
     position: Mutex<Position>,
@@ -86,15 +86,15 @@ pub struct Consumer {
 }
 
 struct Position {
-    /// Partitions and the next offset to read of each.
+    /// Assigned partitions, each with the offset of the next message to read.
     assigned: Vec<(u32, u64)>,
     last_polled: usize,
 }
 
 impl Consumer {
-    /// Returns up to `max_messages` messages of one partition, or `None` at the end of all partitions.
+    /// Returns up to `max_messages` messages of one partition. Returns `None` when all partitions are read to the end.
     pub async fn poll(&self, max_messages: usize) -> Option<Event> {
-        // A client would wait for the network here.
+        // A real client would wait for the network here.
         tokio::task::yield_now().await;
         let mut revoked = lock(&self.revoked);
         if revoked.has_changed().unwrap_or(false) {
@@ -116,7 +116,7 @@ impl Consumer {
         None
     }
 
-    /// Sets the offset at which the next consumer of the partition starts.
+    /// Commits an offset, at which the next consumer of the partition will start.
     pub fn commit(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
         let is_assigned =
             lock(&self.position).assigned.iter().any(|(assigned, _)| *assigned == partition);
@@ -125,7 +125,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Resets the position to the committed offsets.
+    /// Resets the read positions to the committed offsets.
     pub fn rewind(&self) {
         let (mut position, partitions) = (lock(&self.position), self.log.partitions());
         for (number, offset) in &mut position.assigned {
@@ -133,14 +133,14 @@ impl Consumer {
         }
     }
 
-    /// Releases revoked partitions.
+    /// Releases partitions that the coordinator has revoked.
     pub fn release(&self, partitions: &[u32]) {
         lock(&self.position).assigned.retain(|(assigned, _)| !partitions.contains(assigned));
         self.release.send_replace(true);
     }
 }
 
-/// The handle with which a group coordinator revokes partitions of a consumer.
+/// The handle that a group coordinator uses to revoke partitions from a consumer.
 pub struct Rebalance {
     revoke: watch::Sender<Vec<u32>>,
     released: watch::Receiver<bool>,
@@ -150,7 +150,7 @@ impl Rebalance {
     /// Revokes partitions and waits until the consumer has released them.
     pub async fn revoke(&mut self, partitions: &[u32]) {
         self.revoke.send_replace(partitions.to_vec());
-        // A dropped consumer has released its partitions.
+        // An error means that the consumer was dropped, and with it its partitions.
         let _ = self.released.wait_for(|released| *released).await;
     }
 }

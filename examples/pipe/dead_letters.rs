@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use crate::record::RejectedFrame;
 
-/// A dead-letter file, shared by all clones.
+/// A dead-letter file that all clones share.
 #[derive(Clone)]
 pub struct DeadLetters(Arc<Mutex<Inner>>);
 
 struct Inner {
     file: File,
     written: u64,
-    /// The first error. Nothing is written after it, because the file may end with a partial line.
+    /// The first write error. Nothing is written after an error, because the file might end with a partial line.
     error: Option<io::Error>,
 }
 
@@ -74,7 +74,7 @@ fn explicit_key(record: &Record) -> Option<&str> {
 }
 
 impl DeadLetters {
-    /// Opens the file for appending, and creates it if necessary.
+    /// Opens the file for appending, and creates the file if it does not exist.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -91,7 +91,7 @@ impl DeadLetters {
         self.lock().written
     }
 
-    /// Returns the error that made the file unwritable.
+    /// Returns the write error, if one occurred. Nothing more is written after it.
     pub fn take_error(&self) -> Option<io::Error> {
         self.lock().error.take()
     }
@@ -102,9 +102,9 @@ impl DeadLetters {
         self.write(&DeadLetter::new("bad_input", message, rejected.data.as_ref()))
     }
 
-    /// Writes a line and returns `false` on error.
+    /// Writes a line. Returns `false` on error.
     ///
-    /// The call blocks the program if the file is slow, which limits the number of records in memory.
+    /// The call blocks if the file is slow. This also blocks the input and thus limits the number of records in memory.
     fn write(&self, letter: &DeadLetter<'_>) -> bool {
         let mut inner = self.lock();
         if inner.error.is_some() {

@@ -1,4 +1,4 @@
-//! The loop that forwards frames of the input to the sink.
+//! The loop that forwards input frames to the sink.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -28,7 +28,7 @@ pub struct Forwarder {
     pub dead_letters: Option<DeadLetters>,
     pub interrupts: Interrupts,
     pub progress: Progress,
-    /// Counts all records accepted by the sink, if the stream is read back.
+    /// Tally of all records that the sink accepted. Set if the stream is read back.
     pub tally: Option<Tally>,
 }
 
@@ -49,7 +49,7 @@ impl Forwarder {
         if let StopReason::Interrupted(interrupt) = stop {
             self.progress.print_draining(interrupt);
         }
-        // After an error of the sink the stream would not accept the remaining records either.
+        // If the sink has failed, the stream would not accept the remaining records either.
         if !matches!(&stop, StopReason::Error(error) if error.is::<Error>()) {
             self.drain(&read, &mut ticks, &mut stop).await;
         }
@@ -58,7 +58,7 @@ impl Forwarder {
         if let Some(error) = self.dead_letters.as_ref().and_then(DeadLetters::take_error) {
             let error = anyhow!(error).context("cannot write the dead-letter file");
             stop = StopReason::Error(match stop {
-                // The frame is neither in the file nor among the undelivered records.
+                // The rejected frame is neither in the file nor among the undelivered records, so the reason is kept.
                 StopReason::BadInput(reason) => error.context(reason),
                 _ => error,
             });
@@ -70,7 +70,7 @@ impl Forwarder {
 
     async fn read(&mut self, read: &mut ReadCounts, ticks: &mut Interval) -> StopReason {
         loop {
-            // Biased, because input that never pauses must not delay interrupts and progress.
+            // The order is fixed, so that input without pauses delays neither interrupts nor progress.
             let next = tokio::select! {
                 biased;
                 interrupt = self.interrupts.next() => return StopReason::Interrupted(interrupt),
@@ -99,14 +99,14 @@ impl Forwarder {
                 }
                 Err(NextFrameError::Sink(error)) => return StopReason::Error(error.into()),
             }
-            // Failed records that no dead-letter file accepts stay in the sink.
+            // A failed record stays in the sink if no dead-letter file has accepted it.
             if self.sink.status().failed.records > 0 {
                 return StopReason::Undelivered;
             }
         }
     }
 
-    /// Sends a frame as a record. The sink must be ready.
+    /// Sends a frame as a record. The sink must be ready to accept a record.
     fn accept(&mut self, frame: Frame, read: &mut ReadCounts) -> Result<(), RejectedFrame> {
         let Some(record) = self.records.build(frame)? else { return Ok(()) };
         let data = record.data().clone();
@@ -123,7 +123,7 @@ impl Forwarder {
         }
     }
 
-    /// Writes a rejected frame to the dead-letter file. Returns the reason to stop if that is not possible.
+    /// Writes a rejected frame to the dead-letter file. Returns a reason to stop if the frame could not be written.
     fn reject(&mut self, rejected: &RejectedFrame, read: &mut ReadCounts) -> Option<StopReason> {
         read.rejected += 1;
         let frame = format!("{} {}", self.records.frame_name(), read.frames);
@@ -136,7 +136,7 @@ impl Forwarder {
         }
     }
 
-    /// Closes the sink. Returns early at the second interrupt.
+    /// Closes the sink. Returns early when a second interrupt arrives.
     async fn drain(&mut self, read: &ReadCounts, ticks: &mut Interval, stop: &mut StopReason) {
         let Self { sink, interrupts, progress, .. } = self;
         loop {
@@ -165,7 +165,7 @@ impl Forwarder {
         }
     }
 
-    /// Moves the remaining records of the sink to the dead-letter file, and counts those it does not accept.
+    /// Writes the remaining records of the sink to the dead-letter file, and counts the records that are not written.
     fn take_undelivered(&mut self) -> UndeliveredCounts {
         let mut counts = UndeliveredCounts::default();
         for undelivered in self.sink.take_undelivered() {
@@ -181,9 +181,9 @@ impl Forwarder {
     }
 }
 
-/// Polls for the next frame once the sink is ready, so that a frame can be sent without waiting.
+/// Polls the sink until it is ready, and then the input for the next frame. The frame can then be sent without a wait.
 ///
-/// A caller may stop polling at any time without losing a frame.
+/// If the caller stops polling, no frame is lost.
 fn poll_next(
     sink: &mut KinesisSink,
     input: &mut Input,
@@ -193,7 +193,7 @@ fn poll_next(
     match input.poll_next_unpin(cx) {
         Poll::Ready(Some(frame)) => Poll::Ready(frame.map_err(NextFrameError::Input)),
         Poll::Ready(None) => Poll::Ready(Err(NextFrameError::EndOfInput)),
-        // Send what is buffered while the input pauses.
+        // Sends buffered records while the input pauses.
         Poll::Pending => match sink.poll_flush_unpin(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(NextFrameError::Sink(error))),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,

@@ -1,6 +1,6 @@
 use kinesis_sink::limits::MAX_RECORD_BYTES;
 
-/// The reason why a frame is rejected and how to fix it. The text does not contain any data of the frame.
+/// The reason why a frame is rejected, and how to fix it. The text contains no data of the frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("longer than {MAX_RECORD_BYTES} bytes, the maximum size of a record: split it")]

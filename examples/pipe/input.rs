@@ -8,12 +8,12 @@ use tokio_util::codec::{Decoder, FramedRead, LengthDelimitedCodec};
 
 use crate::arguments::Format;
 
-/// Initial capacity of the read buffer. A pipe has a capacity of 64 KiB on Linux.
+/// Initial capacity of the read buffer. For comparison, a pipe holds 64 KiB on Linux.
 const READ_BYTES: usize = 128 * 1024;
 
 const LENGTH_BYTES: usize = 4;
 
-/// The byte order mark of UTF-8, which is not part of the first line.
+/// The UTF-8 byte order mark. At the start of the input, it is not part of the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 pub type Input = FramedRead<Stdin, FrameDecoder>;
@@ -22,11 +22,11 @@ pub fn open(format: Format) -> Input {
     FramedRead::with_capacity(stdin(), FrameDecoder::new(format), READ_BYTES)
 }
 
-/// A part of the input that may become a record.
+/// A part of the input from which a record can be built.
 pub enum Frame {
-    /// Includes the line break, if there is one.
+    /// A complete frame. A line includes its line break, if there is one.
     Complete(Bytes),
-    /// A line that exceeds the size of a record. Its data is discarded.
+    /// A line that exceeds the record size limit. The data of the line is discarded.
     TooLong,
 }
 
@@ -43,12 +43,12 @@ pub enum InputError {
 
 /// Splits the input into frames.
 ///
-/// Frames are copied: a slice would keep the whole read buffer alive while its record is buffered.
+/// Frames are copied. A slice of the read buffer would keep the whole buffer in memory until the record is delivered.
 pub enum FrameDecoder {
     Lines {
-        /// Set to `true` once the start of the input was checked for a byte order mark.
+        /// Set to `true` after the check for a byte order mark at the start of the input.
         started: bool,
-        /// Length of the part of the buffer known to contain no line break.
+        /// Number of bytes at the start of the buffer that contain no line break.
         searched: usize,
         discarding: bool,
     },
@@ -61,7 +61,7 @@ impl FrameDecoder {
             Format::Lines | Format::Ndjson => {
                 Self::Lines { started: false, searched: 0, discarding: false }
             }
-            // The codec keeps the length in the buffer, so that `decode_eof` detects an input that ends after it.
+            // The length stays in the buffer, so that `decode_eof` can detect input that ends right after a length.
             Format::LengthPrefixed => Self::LengthPrefixed(
                 LengthDelimitedCodec::builder()
                     .length_field_length(LENGTH_BYTES)
@@ -106,7 +106,7 @@ impl Decoder for FrameDecoder {
                 buffer.clear();
                 Ok(None)
             }
-            // The last line has no line break.
+            // The last line of the input has no line break.
             Self::Lines { searched, .. } => {
                 *searched = 0;
                 Ok(Some(Frame::Complete(Bytes::copy_from_slice(&buffer.split()))))
@@ -123,7 +123,7 @@ fn next_line(buffer: &mut BytesMut, searched: &mut usize, discarding: &mut bool)
     loop {
         let Some(at) = memchr(b'\n', &buffer[*searched..]) else {
             *searched = buffer.len();
-            // The line break has up to two bytes.
+            // A line break has up to two bytes, which do not count toward the record size.
             if buffer.len() <= MAX_RECORD_BYTES + 2 {
                 return None;
             }
@@ -139,7 +139,7 @@ fn next_line(buffer: &mut BytesMut, searched: &mut usize, discarding: &mut bool)
     }
 }
 
-/// Returns the line without its line break, `\n` or `\r\n`.
+/// Returns the line without the line break, which is `\n` or `\r\n`.
 pub fn without_line_break(line: &Bytes) -> Bytes {
     let text = line.strip_suffix(b"\n").map(|text| text.strip_suffix(b"\r").unwrap_or(text));
     line.slice(..text.unwrap_or(line).len())

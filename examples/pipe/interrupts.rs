@@ -14,7 +14,7 @@ pub enum Interrupt {
 }
 
 impl Interrupt {
-    /// Returns 128 plus the number of the signal, as shells do.
+    /// Returns 128 plus the signal number, the exit status that shells use.
     pub fn exit_status(self) -> u8 {
         match self {
             Self::CtrlC => 130,
@@ -34,7 +34,7 @@ impl fmt::Display for Interrupt {
     }
 }
 
-/// Receives all interrupts, including those that arrive between two calls of [`next`](Self::next).
+/// Receiver of interrupts, including those that arrive between two calls of [`next`](Self::next).
 pub struct Interrupts {
     #[cfg(unix)]
     ctrl_c: Signal,

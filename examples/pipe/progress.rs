@@ -10,7 +10,7 @@ use crate::stderr::print_line;
 const TEMPLATE: &str =
     "{elapsed_precise} {spinner} {binary_bytes} read, {binary_bytes_per_sec}; {msg}";
 
-/// Shows the progress if standard error is a terminal.
+/// A progress line, shown if standard error is a terminal.
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
@@ -41,7 +41,7 @@ impl Progress {
         ));
     }
 
-    /// Prints that the records read so far are sent, and how to abort.
+    /// Prints that the records read so far are still being sent, and how to abort this.
     pub fn print_draining(&self, interrupt: Interrupt) {
         if !self.quiet {
             let text = format_args!(
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Removes the progress line from the terminal.
+    /// Clears the progress line on the terminal.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! Records and their partition keys, built from frames.
+//! Builds records and their partition keys from frames.
 
 use bytes::Bytes;
 use kinesis_sink::Record;
@@ -23,10 +23,10 @@ pub struct RecordBuilder {
     key: KeySource,
 }
 
-/// A frame that cannot become a record.
+/// A frame from which no record can be built.
 pub struct RejectedFrame {
     pub error: FrameError,
-    /// `None` if the frame was too long to be buffered.
+    /// Data of the frame. `None` if the frame was too long to be buffered.
     pub data: Option<Bytes>,
 }
 
@@ -36,7 +36,7 @@ impl RecordBuilder {
         Self { format, keep_newline, key: arguments.key_source() }
     }
 
-    /// Returns the word for a frame of this format.
+    /// Returns the noun for a frame of this format.
     pub fn frame_name(&self) -> &'static str {
         match self.format {
             Format::Lines | Format::Ndjson => "line",
@@ -44,7 +44,7 @@ impl RecordBuilder {
         }
     }
 
-    /// Builds the record of a frame. Returns `None` for a blank line of NDJSON.
+    /// Builds a record from a frame. Returns `None` for a blank line in the NDJSON format.
     pub fn build(&self, frame: Frame) -> Result<Option<Record>, RejectedFrame> {
         let Frame::Complete(frame) = frame else {
             return Err(RejectedFrame { error: FrameError::TooLong, data: None });
@@ -114,7 +114,7 @@ fn field_key(text: &[u8], number: u32, delimiter: char) -> Result<Key, FrameErro
     unreachable!("a line has at most one field more than bytes")
 }
 
-/// Parses a JSON pointer of the command line.
+/// Parses a JSON pointer from the command line.
 pub fn parse_pointer(text: &str) -> Result<String, String> {
     if !text.is_empty() && !text.starts_with('/') {
         return Err("a JSON pointer must start with /, as in /user/id".to_owned());

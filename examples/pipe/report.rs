@@ -7,15 +7,15 @@ use kinesis_sink::status::Totals;
 use crate::input::InputError;
 use crate::interrupts::Interrupt;
 
-/// Counts of the input.
+/// Counts of what was read from the input.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadCounts {
-    /// Number of lines, including blank ones, or of length-prefixed frames.
+    /// Number of length-prefixed frames or of lines. Blank lines are included.
     pub frames: u64,
     pub records: u64,
-    /// Size of the records, without separators.
+    /// Size of the records in bytes, without separators.
     pub bytes: u64,
-    /// Number of frames that could not become a record.
+    /// Number of frames from which no record could be built.
     pub rejected: u64,
 }
 
@@ -32,7 +32,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// Creates the reason for an error in the input before the end of `frame`.
+    /// Creates a reason for an error that ended the input before `frame` was complete.
     pub fn from_input_error(frame: &str, error: InputError) -> Self {
         match error {
             InputError::Read(_) => Self::Error(error.into()),
@@ -43,7 +43,7 @@ impl StopReason {
     }
 }
 
-/// Counts of the records that are neither delivered nor in the dead-letter file.
+/// Counts of records that were neither delivered nor written to the dead-letter file.
 #[derive(Debug, Default)]
 pub struct UndeliveredCounts {
     records: u64,
@@ -67,7 +67,7 @@ pub struct Report {
     pub totals: Totals,
     pub elapsed: Duration,
     pub undelivered: UndeliveredCounts,
-    /// Number of frames and records written to the dead-letter file.
+    /// Number of frames and records that were written to the dead-letter file.
     pub dead_letters: u64,
 }
 
@@ -102,7 +102,7 @@ impl Report {
         )
     }
 
-    /// Returns the errors and warnings, which are printed with `--quiet` as well.
+    /// Returns the errors and warnings. They are printed even with `--quiet`.
     pub fn problems(&self, frame_name: &str, file: &Path) -> Vec<String> {
         let mut problems = Vec::new();
         match &self.stop {

@@ -1,9 +1,10 @@
 use std::fmt::Display;
 use std::io::Write;
 
-/// Prints a line and ignores errors.
+/// Prints a line to standard error and ignores write errors.
 ///
-/// `eprintln!` would panic if the reader of a pipe has exited, and lose the records in memory.
+/// If standard error is a pipe whose reader has exited, `eprintln!` would panic, and the records in memory would be
+/// lost.
 pub fn print_line(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! A comparison of the embedded stream with the records sent, in constant memory.
+//! A tally of records that takes constant memory. It is used to compare the embedded stream with the records sent.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -7,7 +7,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use kinesis_sink::aggregate::deaggregate;
 
-/// The number of records and the sum of their hashes, which does not depend on their order.
+/// Number of records, and the sum of their hashes. Neither depends on the order of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     pub records: u64,
@@ -22,7 +22,7 @@ impl Tally {
         self.sum = self.sum.wrapping_add(hasher.finish());
     }
 
-    /// Reads all records of a stream that is no longer written to, and deaggregates them.
+    /// Reads and deaggregates all records of a stream to which nothing is written any more.
     pub async fn of_stream(client: &Client, stream: &str) -> anyhow::Result<Self> {
         let mut tally = Self::default();
         let listed = client.list_shards().stream_name(stream).send().await;

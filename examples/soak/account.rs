@@ -1,4 +1,4 @@
-//! The state of every record, in one byte each.
+//! The state of each record, in one byte per record.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct State(u8);
@@ -7,10 +7,10 @@ impl State {
     const ACCEPTED: u8 = 1;
     const DELIVERED: u8 = 1 << 1;
     const RETURNED: u8 = 1 << 2;
-    /// Delivered, and not found at a previous [`Account::check_missing`].
+    /// The record was delivered, but a previous call of [`Account::check_missing`] did not find it on the stream.
     const OVERDUE: u8 = 1 << 3;
     const FOUND: u8 = 1 << 4;
-    /// The number of duplicates to expect, in three bits.
+    /// The lowest of three bits that contain the number of expected duplicates.
     const DUPLICATE: u8 = 1 << 5;
 
     fn is(self, flag: u8) -> bool {
@@ -21,7 +21,7 @@ impl State {
         self.0 |= flag;
     }
 
-    /// Saturates at seven duplicates.
+    /// Adds an expected duplicate. The number saturates at seven.
     fn expect_duplicate(&mut self) {
         self.0 = self.0.checked_add(Self::DUPLICATE).unwrap_or(self.0);
     }
@@ -33,10 +33,10 @@ impl State {
     }
 }
 
-/// Number of records per page. Pages avoid copies when the account grows.
+/// Number of records per page. With pages, no states are copied when the account grows.
 const PAGE: usize = 64 * 1024;
 
-/// The states of all records, indexed by their numbers.
+/// The states of all records, indexed by record number.
 #[derive(Debug, Default)]
 pub struct Account {
     pages: Vec<Box<[State]>>,
@@ -44,7 +44,7 @@ pub struct Account {
     counts: Counts,
 }
 
-/// Counts of the records so far.
+/// Counts of records and duplicates since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Records accepted by the producer.
@@ -53,25 +53,25 @@ pub struct Counts {
     pub delivered: u64,
     /// Records whose receipts returned an error.
     pub returned: u64,
-    /// Duplicates in the stream.
+    /// Duplicates on the stream.
     pub duplicated: u64,
-    /// Duplicates that are not explained by a request with an unknown outcome.
+    /// Duplicates for which no request had an unknown outcome.
     pub unexplained: u64,
-    /// Records in the stream whose payload differs from that sent, or whose number was not sent.
+    /// Records on the stream whose payload is damaged or whose number was not sent.
     pub damaged: u64,
 }
 
-/// Counts of missing records and outcomes.
+/// Counts of missing records and of missing outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Missing {
-    /// Delivered records that are not in the stream.
+    /// Delivered records that are not on the stream.
     pub lost: u64,
     /// Accepted records without an outcome.
     pub pending: u64,
 }
 
 impl Account {
-    /// Returns the number of the next record. The first one is 0.
+    /// Returns the number for the next record. Numbers start at 0.
     pub fn issue(&mut self) -> u64 {
         let number = self.issued;
         self.issued += 1;
@@ -96,12 +96,12 @@ impl Account {
         self.state(number).set(State::RETURNED);
     }
 
-    /// Records that a request with this record has an unknown outcome, so that a duplicate may occur.
+    /// Records that the outcome of a request with this record is unknown. A duplicate of the record is then expected.
     pub fn may_have_been_written(&mut self, number: u64) {
         self.state(number).expect_duplicate();
     }
 
-    /// Records that a record was read from the stream. `number` is `None` if its payload is damaged.
+    /// Records that a record was read from the stream. `number` is `None` if the payload is damaged.
     pub fn found(&mut self, number: Option<u64>) {
         match number.filter(|&number| number < self.issued) {
             None => self.counts.damaged += 1,
@@ -117,14 +117,14 @@ impl Account {
         self.counts
     }
 
-    /// Returns the size of the account in memory.
+    /// Returns the memory use of the account in bytes.
     pub fn bytes(&self) -> u64 {
         (self.pages.len() * PAGE) as u64
     }
 
-    /// Counts missing records and outcomes.
+    /// Counts missing records and missing outcomes.
     ///
-    /// A record is lost if it was missing at the previous check as well, because the reader is behind the sender.
+    /// Because the reader lags behind the senders, a record counts as lost only if two consecutive checks miss it.
     pub fn check_missing(&mut self) -> Missing {
         let mut missing = Missing::default();
         for state in self.pages.iter_mut().flat_map(|page| page.iter_mut()) {

@@ -1,4 +1,4 @@
-//! A soak test under load and faults that verifies the outcome of every record. See [`Arguments`].
+//! A soak test under load and faults, which verifies the outcome of each record. See [`Arguments`].
 
 mod account;
 mod arguments;
@@ -37,9 +37,9 @@ use self::report::{Reporter, Verdict};
 use self::senders::SharedAccount;
 use self::server::Server;
 
-/// Timeout of a request, after which a lost one is retried.
+/// Timeout after which a lost request is retried.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// More than the shards need for a full buffer between the faults.
+/// Timeout for closing the producer. The shards need less time than this for a full buffer, even between faults.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::main]
@@ -130,7 +130,7 @@ async fn send(
         () = producer.closed() => {}
     }
     stop.send_replace(true);
-    // The account includes undelivered records, so that an error here only needs to be printed.
+    // An error is only printed here, because the account contains the undelivered records as well.
     let close_error = producer.close_within(CLOSE_TIMEOUT).await.err().map(anyhow::Error::from);
     let send_error = try_join_all(senders).await?.into_iter().find_map(Result::err);
     for error in close_error.into_iter().chain(send_error) {

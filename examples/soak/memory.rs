@@ -2,12 +2,12 @@ use std::fs;
 
 pub const MIB: u64 = 1024 * 1024;
 
-/// Returns the current resident memory in bytes. `None` except on Linux.
+/// Returns the current resident memory in bytes, or `None` on systems other than Linux.
 pub fn resident() -> Option<u64> {
     status_field("VmRSS:")
 }
 
-/// Returns the peak of the resident memory in bytes.
+/// Returns the peak resident memory in bytes.
 pub fn peak_resident() -> Option<u64> {
     status_field("VmHWM:").or_else(max_rss)
 }
@@ -34,7 +34,7 @@ fn max_rss() -> Option<u64> {
     None
 }
 
-/// The peaks of the sampled resident memory in the first minute and after it.
+/// Peaks of the sampled resident memory, during the first minute and after it.
 #[derive(Debug, Default)]
 pub struct Growth {
     first: u64,
@@ -47,7 +47,7 @@ impl Growth {
         *peak = resident.max(*peak);
     }
 
-    /// Returns the growth after the first minute, or `None` without a later sample.
+    /// Returns the growth after the first minute in bytes, or `None` if there is no later sample.
     pub fn bytes(&self) -> Option<u64> {
         (self.later > 0).then(|| self.later.saturating_sub(self.first))
     }

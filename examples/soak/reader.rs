@@ -1,4 +1,4 @@
-//! Reads the records of the stream and deletes them from the server.
+//! Reads the records on the stream and deletes them from the server.
 
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use crate::payload;
 use crate::senders::SharedAccount;
 
 const PAUSE: Duration = Duration::from_millis(100);
-/// Time without a record after which the stream is read to its end. Longer than any fault.
+/// Time without a new record after which the stream counts as read to its end. It exceeds the duration of any fault.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads until `written` is `true` and no more records arrive. `write_lock` excludes requests to the server.
+/// Reads until `written` is `true` and no more records arrive. While `write_lock` is locked, the server handles no
+/// requests.
 ///
-/// It accesses the storage of the server instead of calling `GetRecords`, for two reasons: the server assigns
-/// sequence numbers before it stores records, so that `GetRecords` may skip records of concurrent requests, and
-/// records have to be deleted to bound the memory of the server.
+/// This function accesses the server storage directly instead of calling `GetRecords`. The server assigns sequence
+/// numbers before it stores records, so `GetRecords` can skip records of concurrent requests. Also, records must be
+/// deleted to limit the memory use of the server.
 pub async fn read(
     store: &Store,
     write_lock: &RwLock<()>,

@@ -11,7 +11,7 @@ use crate::senders::SharedAccount;
 const SECONDS_PER_LINE: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Samples the memory and prints the progress.
+/// Samples memory use and prints the progress.
 pub struct Reporter {
     account: Arc<SharedAccount>,
     outcomes: Arc<Outcomes>,
@@ -45,7 +45,7 @@ impl Reporter {
         }
     }
 
-    /// Samples the memory every second and prints a line every ten seconds. Never completes.
+    /// Samples memory use every second and prints a line every ten seconds. Never completes.
     pub async fn run(&mut self) {
         let mut second = interval(Duration::from_secs(1));
         second.tick().await;
@@ -90,11 +90,11 @@ impl Reporter {
         self.hits = hits;
     }
 
-    /// Returns the result of the run. The stream must have been read to its end.
+    /// Returns the result of the run. Must be called after the stream was read to its end.
     pub fn verdict(mut self) -> Verdict {
         self.sample();
         let (counts, missing, account_bytes) = self.account.with(|account| {
-            // A record is lost at the second check.
+            // A missing record counts as lost only at the second check.
             account.check_missing();
             (account.counts(), account.check_missing(), account.bytes())
         });
@@ -144,7 +144,7 @@ impl Verdict {
             && counts.unexplained == 0
     }
 
-    /// Returns `true` if the memory, where it can be measured, did not exceed the limits.
+    /// Returns `true` if memory use did not exceed the limits or cannot be measured on this system.
     pub fn is_within_limits(&self, max_rss_mib: u64, max_growth_mib: u64) -> bool {
         let allowed = max_rss_mib * MIB + self.account_bytes;
         self.peak_resident.is_none_or(|peak| peak <= allowed)

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::account::Account;
 use crate::payload::payload;
 
-/// The account, shared by senders, reader, and reporter.
+/// An account that the senders, the reader, and the reporter share.
 #[derive(Debug, Default)]
 pub struct SharedAccount(Mutex<Account>);
 
@@ -21,7 +21,7 @@ impl SharedAccount {
 
 type Outcome = (u64, Result<Delivery, Undelivered>);
 
-/// Sends records with up to `window` pending receipts until `stop` is `true`, then awaits the receipts.
+/// Sends records until `stop` is `true`, with up to `window` pending receipts. Then awaits the remaining receipts.
 pub async fn send(
     producer: Producer,
     window: usize,
@@ -43,7 +43,7 @@ pub async fn send(
             }
         }
         let number = account.with(Account::issue);
-        // A few hot keys, and random keys for most records.
+        // Uses random keys for most records, and a few hot keys for the others.
         let record = match number % 10 {
             0 => Record::from((format!("key-{}", number % 7), payload(number))),
             _ => Record::new(payload(number)),
@@ -57,7 +57,7 @@ pub async fn send(
                 account.with(|account| account.accepted(number));
                 receipts.push(receipt.map(move |outcome| (number, outcome)).boxed());
             }
-            // The producer was closed after `stop`.
+            // The producer was closed after `stop` was set.
             Err(_) if *stop.borrow() => break,
             Err(error) => {
                 result = Err(anyhow::anyhow!("producer rejected a record: {error}"));

@@ -35,13 +35,13 @@ impl Server {
         Ok(Self { client, endpoint, reader: tokio::spawn(read) })
     }
 
-    /// Waits until the reader has read the stream to its end.
+    /// Waits until the reader has read all records of the stream.
     pub async fn read_to_end(self) -> anyhow::Result<()> {
         self.reader.await.context("the reader panicked")
     }
 }
 
-/// Delays requests while the storage is read, because the server may deadlock if both happen concurrently.
+/// Delays requests while the reader accesses the storage. Concurrent access could deadlock the server.
 fn exclude_reader(app: Router, lock: Arc<RwLock<()>>) -> Router {
     app.layer(from_fn(move |request: Request, next: Next| {
         let lock = lock.clone();

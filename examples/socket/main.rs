@@ -1,6 +1,7 @@
 //! A TCP server that forwards the lines of its connections to a Kinesis stream.
 //!
-//! All connections share one producer. At its end each connection receives the number of delivered lines.
+//! All connections share one producer. When the input of a connection ends, the server responds with the number of
+//! delivered lines.
 
 mod connection;
 #[path = "../support/embedded.rs"]
@@ -91,7 +92,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     read_back.check().await
 }
 
-/// Accepts connections until `stop` completes, drains the producer, and returns the output of `stop`.
+/// Accepts connections until `stop` completes, and then drains the producer. Returns the output of `stop`.
 async fn serve<T, E>(
     listener: TcpListener,
     producer: Producer,
@@ -106,7 +107,7 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => _ = connections.spawn(serve_one(connection, producer.clone())),
-                // Too many open files, or a connection that was closed already.
+                // Possible causes are too many open files and a connection that is closed already.
                 Err(error) => {
                     eprintln!("cannot accept a connection: {error}");
                     sleep(Duration::from_millis(500)).await;
@@ -116,7 +117,7 @@ where
             stopped = &mut stop => break stopped,
         }
     };
-    // Closing the producer ends open connections, which then send their answers.
+    // When the producer is closed, the open connections end and send their responses.
     let closed = producer.close_within(Duration::from_secs(30)).await;
     connections.join_all().await;
     let totals = producer.status().totals;
@@ -135,12 +136,12 @@ async fn serve_one(mut connection: TcpStream, producer: Producer) {
         Ok(lines) => format!("{lines} lines delivered\n"),
         Err(error) => format!("error: {error:#}\n"),
     };
-    // Read the remaining input: closing the socket with unread data would reset it and lose the answer.
+    // Reads the remaining input. If a socket is closed with unread data, it is reset, and the response is lost.
     let finished = async {
         output.write_all(answer.as_bytes()).await?;
         output.shutdown().await?;
         copy(&mut input.take(1 << 20), &mut sink()).await
     };
-    // The sender may have disconnected.
+    // The sender might have disconnected already.
     let _ = timeout(Duration::from_secs(2), finished).await;
 }

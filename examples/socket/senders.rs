@@ -1,4 +1,4 @@
-//! Senders of lines. The last one sends a line that is too long.
+//! Clients that send lines. The last client also sends a line that is too long.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::connection::MAX_LINE_BYTES;
 const SENDERS: usize = 4;
 const VALID_LINES: usize = 10;
 
-/// Sends `lines` lines from each sender, and returns the delivered ones.
+/// Sends `lines` lines from each client, and returns the delivered lines.
 pub async fn run(server: SocketAddr, lines: usize) -> anyhow::Result<Vec<Bytes>> {
     let good = (0..SENDERS).map(async |sender| {
         let lines: Vec<_> = (0..lines).map(|number| line(sender, number)).collect();

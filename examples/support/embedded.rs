@@ -14,10 +14,10 @@ use ferrokinesis::store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Name of the stream that a server is started with.
+/// Name of the stream that is created when a server starts.
 pub const STREAM: &str = "example";
 
-/// A Kinesis server in this process. It is stopped on drop.
+/// A Kinesis server in this process. Dropping the value stops the server.
 pub struct Embedded {
     client: Client,
     endpoint: String,
@@ -26,7 +26,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a server with one stream of `shards` shards.
+    /// Starts a server that has one stream with `shards` shards.
     ///
     /// If `enforce_limits` is `true`, each shard is limited to 1,000 records and 1 MiB per second.
     #[allow(dead_code, reason = "not every user of this module calls it")]
@@ -34,9 +34,9 @@ impl Embedded {
         Self::start_in(shards, enforce_limits, |app| app).await
     }
 
-    /// Starts a server with `wrap` applied to its router.
+    /// Starts a server whose router is modified by `wrap`.
     ///
-    /// Middleware can extract the client's address with `axum::extract::ConnectInfo<SocketAddr>`.
+    /// Middleware can extract the client address with `axum::extract::ConnectInfo<SocketAddr>`.
     pub async fn start_in(
         shards: i32,
         enforce_limits: bool,
@@ -49,7 +49,7 @@ impl Embedded {
             ..StoreOptions::default()
         };
         let (app, store) = create_app(options);
-        // The default limit of axum is 2 MB, less than a full PutRecords request.
+        // The default body limit of axum is 2 MB, which is less than the size of a full PutRecords request.
         let app = wrap(app.layer(DefaultBodyLimit::max(16 << 20)));
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let listener =
@@ -81,7 +81,7 @@ impl Embedded {
         &self.endpoint
     }
 
-    /// Returns the server's storage.
+    /// Returns the storage of the server.
     #[allow(dead_code, reason = "not every user of this module calls it")]
     pub fn store(&self) -> &Store {
         &self.store

@@ -6,7 +6,7 @@ use crate::logs;
 
 /// Parses the command line, runs `example`, and returns the exit code of the process.
 ///
-/// The log is at INFO, which shows the start and the end of an outage.
+/// The log level is INFO, which includes the start and the end of an outage.
 #[allow(dead_code, reason = "examples that set up their own log call `exit_code`")]
 pub async fn run<A: Parser>(example: impl AsyncFnOnce(A) -> anyhow::Result<()>) -> ExitCode {
     let arguments = A::parse();
@@ -14,7 +14,7 @@ pub async fn run<A: Parser>(example: impl AsyncFnOnce(A) -> anyhow::Result<()>) 
     exit_code(example(arguments).await)
 }
 
-/// Prints the error with its causes, if there is one.
+/// Returns the exit code for `result`. Prints the error, if there is one, with its causes.
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Reads a stream and compares its records with those that were sent.
+//! Reads a stream, and compares the records read with the records sent.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,20 +9,20 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
 
-/// Time without a new record after which the remaining ones count as missing.
+/// Time without a new record after which the records not found count as missing.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The position in the stream at which to start.
+/// Position in the stream at which reading starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "not every user of this module needs both variants")]
 pub enum From {
-    /// The oldest record.
+    /// The oldest record on the stream.
     Start,
-    /// The next record to be written.
+    /// The next record that is written to the stream.
     Now,
 }
 
-/// Reads all shards of a stream and looks for the expected records.
+/// A reader of all shards of a stream that looks for expected records.
 pub struct ReadBack {
     client: Client,
     iterators: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Found {
     pub records: usize,
     /// Number of expected records that were not found.
     pub missing: usize,
-    /// Number of records that were found in excess of those sent.
+    /// Number of records found in addition to those sent.
     pub duplicated: usize,
 }
 
@@ -57,14 +57,14 @@ impl ReadBack {
         Ok(Self { client: client.clone(), iterators, expected_counts: HashMap::new() })
     }
 
-    /// Adds a record that was sent.
+    /// Adds a sent record to the expected records.
     pub fn expect(&mut self, data: Bytes) {
         *self.expected_counts.entry(data).or_default() += 1;
     }
 
-    /// Reads until all expected records are found and every shard is read to its tip.
+    /// Reads until all expected records are found and each shard is read to its tip.
     ///
-    /// Records count as missing if no expected record arrives for 10 seconds.
+    /// If no expected record arrives for 10 seconds, the remaining ones count as missing.
     pub async fn finish(self) -> anyhow::Result<Found> {
         let sent: usize = self.expected_counts.values().sum();
         let mut counts: HashMap<Bytes, usize> = HashMap::new();
@@ -137,7 +137,7 @@ async fn shards(client: &Client, stream: &str) -> anyhow::Result<Vec<String>> {
     let mut token = None;
     loop {
         let call = client.list_shards();
-        // `ListShards` rejects a token together with the name of a stream.
+        // `ListShards` rejects requests that contain both a token and a stream name.
         let call = match token {
             Some(token) => call.next_token(token),
             None if is_arn(stream) => call.stream_arn(stream),

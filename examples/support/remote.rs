@@ -1,4 +1,4 @@
-//! Connection to the stream named on the command line.
+//! Connects to the stream that the command-line options name.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Returns `true` if any of the options is given.
+    /// Returns `true` if at least one of the options is given.
     pub fn is_set(&self) -> bool {
         self.stream.is_some() || self.region.is_some() || self.endpoint.is_some()
     }
@@ -38,7 +38,7 @@ impl Remote {
         self.stream.as_deref().unwrap_or("example")
     }
 
-    /// Creates a client, and checks its credentials, the endpoint, and the stream.
+    /// Creates a client. Checks that credentials are available, and that the endpoint and the stream exist.
     pub async fn connect(&self) -> anyhow::Result<Client> {
         let client = client(self).await?;
         check_stream(&client, self.stream()).await?;
@@ -65,7 +65,7 @@ async fn client(arguments: &Remote) -> anyhow::Result<Client> {
     let credentials = config.credentials_provider().context("no AWS credentials configured")?;
     match credentials.provide_credentials().await {
         Ok(_) => Ok(Client::new(&config)),
-        // The source lists every provider of the chain, which does not help the user.
+        // The source of the error lists all credentials providers, which does not help the user.
         Err(CredentialsError::CredentialsNotLoaded(_)) => bail!(
             "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a profile"
         ),
@@ -73,9 +73,9 @@ async fn client(arguments: &Remote) -> anyhow::Result<Client> {
     }
 }
 
-/// Reports configuration errors before the first record is read.
+/// Checks the configuration before the first record is read.
 ///
-/// `AccessDeniedException` is not an error: write permission does not include `DescribeStreamSummary`.
+/// `AccessDeniedException` is not an error, because permission to write does not include `DescribeStreamSummary`.
 async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
     let id: StreamId = stream.parse()?;
     let region = client.config().region().map(|region| region.as_ref());

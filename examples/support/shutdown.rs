@@ -1,8 +1,8 @@
-//! The signals that shut a service down.
+//! The signals that shut down a service.
 
 use std::io;
 
-/// Completes on Ctrl-C and on SIGTERM, the signal of service managers and containers.
+/// Completes on Ctrl-C or on SIGTERM, which service managers and container runtimes send.
 #[cfg(unix)]
 pub async fn shutdown_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};

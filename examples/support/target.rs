@@ -1,4 +1,4 @@
-//! The stream an example sends to.
+//! The stream to which an example sends.
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::SinkBuilder;
@@ -8,7 +8,7 @@ use crate::embedded::{Embedded, STREAM};
 use crate::read_back::{From, ReadBack};
 use crate::remote::Remote;
 
-/// A stream: the one named on the command line, or that of an embedded server.
+/// A stream, either the one that the command line names or that of an embedded server.
 pub struct Target {
     client: Client,
     stream: String,
@@ -16,7 +16,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Connects to the stream of `remote`, or starts an embedded server whose `shards` shards enforce their limits.
+    /// Connects to the stream that `remote` names. If it names none, starts an embedded server with `shards` shards
+    /// that enforces the shard limits.
     pub async fn open(remote: &Remote, shards: i32) -> anyhow::Result<Self> {
         if remote.is_set() {
             let client = remote.connect().await?;
@@ -28,7 +29,7 @@ impl Target {
         Ok(Self { client, stream: STREAM.to_owned(), server: Some(server) })
     }
 
-    /// Creates a sink with the settings of `configure`.
+    /// Creates a sink. `configure` changes the settings of its builder.
     pub fn sink(
         &self,
         configure: impl FnOnce(SinkBuilder) -> SinkBuilder,
@@ -36,7 +37,7 @@ impl Target {
         configure(KinesisSink::builder(&self.stream)).build(&self.client)
     }
 
-    /// Creates a reader of the records sent from now on.
+    /// Creates a reader of the records that are written from now on.
     pub async fn read_back(&self) -> anyhow::Result<ReadBack> {
         let from = if self.server.is_some() { From::Start } else { From::Now };
         ReadBack::begin(&self.client, &self.stream, from).await

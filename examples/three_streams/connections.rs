@@ -1,4 +1,4 @@
-//! Server middleware that records which streams each connection sends to.
+//! Server middleware that records the streams to which each connection sends.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 
-/// The streams of each client connection, shared by all clones.
+/// The streams of each client connection. All clones share this state.
 #[derive(Debug, Clone, Default)]
 pub struct Connections(Arc<Mutex<HashMap<SocketAddr, BTreeSet<String>>>>);
 

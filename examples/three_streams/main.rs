@@ -1,4 +1,4 @@
-//! Three producers for three streams that share a client, its connection pool, and a concurrency limit.
+//! Three producers for three streams. They share a client, its connection pool, and a concurrency limit.
 
 mod connections;
 #[path = "../support/embedded.rs"]
@@ -63,8 +63,8 @@ async fn main() -> anyhow::Result<()> {
     for event in (0..EVENTS).map(event) {
         let (stream, record) = (event.stream(), Record::from(serde_json::to_vec(&event)?));
         read_backs.get_mut(stream).context("unknown stream")?.expect(record.data().clone());
-        // A full buffer of one stream blocks events of the others. To avoid this, use one task per stream, or
-        // `try_send`.
+        // While the buffer for one stream is full, the events for the other streams wait too. To avoid this, use one
+        // task per stream, or `try_send`.
         producers[stream].send(record).await?;
     }
     try_join_all(producers.values().map(Producer::close)).await?;
@@ -81,12 +81,12 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates a producer per stream. The sinks use clones of one service.
+/// Creates one producer per stream. The sinks use clones of the same service.
 fn producers(client: &Client) -> Result<BTreeMap<&'static str, Producer>, BuildError> {
     let service = ServiceBuilder::new()
         .trace_put_records()
         .metrics_put_records()
-        // Clones share the permits. The timeout does not include the time spent waiting for a permit.
+        // The clones share the permits. The timeout does not include the wait for a permit.
         .concurrency_limit(CONCURRENCY_LIMIT)
         .timeout_put_records(Duration::from_secs(10))
         .service(PutRecords::new(client).without_stalled_stream_protection());

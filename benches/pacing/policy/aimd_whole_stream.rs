@@ -1,5 +1,6 @@
-//! Additive increase and multiplicative decrease of one rate for the whole stream. Flink and Vector are similar, but
-//! limit the messages or requests in flight instead of the rate. Flink's Kinesis sink decreases by 1 %.
+//! Additive increase and multiplicative decrease (AIMD) of a single rate for the whole stream. Flink and Vector are
+//! similar, but they limit the messages or requests in flight instead of the rate. Flink's Kinesis sink decreases its
+//! limit by 1 %.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const INCREASE: f64 = 10.0;
 const DECREASE: f64 = 0.5;
 const MIN_RATE: f64 = 10.0;
 const BUFFER: usize = 10_000;
-/// Requests wait for the tokens of this many seconds, so that they are full.
+/// Duration whose tokens a request waits for, so that requests are not small.
 const BATCH_SECONDS: f64 = 0.05;
 
 pub struct AimdWholeStream {
@@ -53,7 +54,7 @@ impl Baseline for AimdWholeStream {
         let since = now.duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + self.rate * since).min(max);
         self.at = now;
-        // The clock rounds off less than a thousandth of a token.
+        // The tolerance covers the rounding of the clock, which costs less than a thousandth of a token.
         if self.queue.is_empty() || self.tokens + 1e-3 < self.batch_entries() {
             return None;
         }

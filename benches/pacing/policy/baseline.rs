@@ -24,7 +24,7 @@ pub struct Item {
 
 pub type Response = Result<PutRecordsResponse, PutRecordsError>;
 
-/// Policy that decides which records to send, and when.
+/// A policy that decides which records to send, and when to send them.
 pub trait Baseline {
     const IN_FLIGHT: usize;
 
@@ -34,21 +34,22 @@ pub trait Baseline {
 
     fn push(&mut self, item: Item);
 
-    /// Returns the next request, if it should be sent now.
+    /// Returns the next request if the policy sends one now.
     fn next_request(&mut self, now: Instant) -> Option<Vec<Item>>;
 
-    /// Returns when to call [`Baseline::next_request`] again, unless a response or a record arrives earlier.
+    /// Returns the time of the next call of [`Baseline::next_request`]. A response or a record causes an earlier call.
     fn wakeup(&self, now: Instant) -> Option<Instant>;
 
     fn on_response(&mut self, items: Vec<Item>, response: Response, now: Instant);
 
-    /// Returns the number of buffered records, without those in flight.
+    /// Returns the number of buffered records that are not in flight.
     fn buffered(&self) -> usize;
 
     fn into_buffered(self) -> Vec<Item>;
 }
 
-/// Runs a policy until its source has ended and the requests in flight are complete. Other records stay buffered.
+/// Runs a policy until the source has ended and all requests in flight are complete. The remaining records stay
+/// buffered.
 pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Outcome {
     let mut source = job.source;
     let mut rng = Rng::with_seed(job.seed);
@@ -94,7 +95,8 @@ pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Outcome {
     Outcome { accepted, accepted_at, buffered }
 }
 
-/// Gives a record without a key a random one for all its attempts, like producers that use `uuid4()`.
+/// Creates an item. A record without a key gets a random key for all its attempts, like in producers that call
+/// `uuid4()`.
 fn item(offered: Offered, rng: &mut Rng) -> Item {
     let random = || (0..KEY_BYTES).map(|_| rng.lowercase()).collect::<String>().into();
     Item { number: offered.number, key: offered.key.unwrap_or_else(random) }
@@ -104,7 +106,8 @@ fn send(
     stream: &SimStream,
     items: Vec<Item>,
 ) -> impl Future<Output = (Vec<Item>, Response)> + Send + use<> {
-    // Whole payloads would dominate the run time, and the byte quota is not reached without aggregation.
+    // Sends short payloads, because whole ones would dominate the run time. Without aggregation, no policy reaches the
+    // byte quota.
     let entry = |item: &Item| {
         let data = Bytes::copy_from_slice(&item.number.to_be_bytes());
         Entry::new(data, Some(item.key.clone()), None)
@@ -114,7 +117,7 @@ fn send(
     response.map(|response| (items, response))
 }
 
-/// Returns the items that were not written, in order, and `true` if one of them was throttled.
+/// Returns the items that were not written, in order, and `true` if at least one of them was throttled.
 pub fn failed(items: Vec<Item>, response: Response) -> (Vec<Item>, bool) {
     let Ok(response) = response else { return (items, false) };
     let mut throttled = false;
@@ -127,7 +130,7 @@ pub fn failed(items: Vec<Item>, response: Response) -> (Vec<Item>, bool) {
     (failed, throttled)
 }
 
-/// Inserts items at the front of a queue, in order.
+/// Inserts items at the front of a queue and keeps their order.
 pub fn requeue(queue: &mut VecDeque<Item>, items: Vec<Item>) {
     for item in items.into_iter().rev() {
         queue.push_front(item);

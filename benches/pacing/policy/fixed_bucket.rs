@@ -1,5 +1,5 @@
-//! Token bucket per shard at a fixed share of its quota, whatever is throttled. The KPL uses 150 %. As there is no
-//! aggregation, the figures correspond to `AggregationEnabled` set to false.
+//! A token bucket per shard whose rate is a fixed fraction of the shard quota, even if entries are throttled. The KPL
+//! uses 150 %. Records are not aggregated, so the figures correspond to a KPL with `AggregationEnabled` set to false.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use tokio::time::Instant;
 
 use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
-/// The KPL's `RateLimit`.
+/// Default of `RateLimit` in the KPL, 150 %.
 pub const KPL_RATE_LIMIT: f64 = 1.5;
-/// Interval at which the KPL refills its buckets.
+/// Interval at which the KPL refills its token buckets.
 const REFILL_INTERVAL: Duration = Duration::from_millis(25);
-/// The KPL's `RecordMaxBufferedTime`.
+/// Default of `RecordMaxBufferedTime` in the KPL.
 const MAX_BUFFERED_TIME: Duration = Duration::from_millis(100);
 
-/// The queues are unbounded.
+/// A token bucket per shard, with unbounded queues.
 pub struct FixedBucket {
     stream: SimStream,
     rate: f64,
     changes: VecDeque<(Instant, f64)>,
     shards: Vec<ShardBucket>,
-    /// Records that have their tokens.
+    /// Records that have their tokens and wait for the next request.
     admitted: VecDeque<Item>,
     admitted_at: Instant,
     last_refill: Instant,
@@ -42,7 +42,7 @@ impl FixedBucket {
         Self::scheduled(stream, vec![(Duration::ZERO, share_of_quota)])
     }
 
-    /// Creates a bucket whose rate changes at the given times. The first one is the initial rate.
+    /// Creates buckets whose rate changes at the given times. The first entry is the initial rate.
     pub fn scheduled(stream: SimStream, shares: Vec<(Duration, f64)>) -> Self {
         let now = Instant::now();
         let rate =
@@ -78,7 +78,7 @@ impl FixedBucket {
         self.shards.partition_point(|bucket| bucket.shard.range().end() < hash)
     }
 
-    /// Refills the buckets and admits the records for which there are tokens.
+    /// Refills the buckets, and admits the records for which tokens are available.
     fn refill(&mut self, now: Instant) {
         let elapsed = now.duration_since(self.last_refill);
         if elapsed < REFILL_INTERVAL {

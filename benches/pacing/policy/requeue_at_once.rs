@@ -1,4 +1,4 @@
-//! One request at a time. Failed records are part of the next request.
+//! One request at a time. Failed records are sent again in the next request, without backoff.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
-/// Pause after a request that failed as a whole, similar to the SDKs. It determines `requests_in_outage`.
+/// Pause after a request that failed as a whole, similar to that of the SDKs. It determines `requests_in_outage`.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The queue is unbounded.
+/// The policy, with an unbounded queue.
 #[derive(Default)]
 pub struct RequeueAtOnce {
     queue: VecDeque<Item>,

@@ -10,7 +10,7 @@ use super::{Job, Outcome};
 use crate::load::number_of;
 use crate::watched::Watched;
 
-/// Time to drain the sink after the source has ended. Draining ten full buffers would take as long as the run.
+/// Timeout for draining the sink after the source has ended. Draining ten full buffers would take as long as the run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub async fn run(job: Job) -> Outcome {

@@ -2,16 +2,16 @@ use memchr::memmem;
 
 use super::Protocol;
 
-/// Returns the number of entries, or `None` if the body is invalid.
+/// Returns the number of entries in a request body, or `None` if the body is invalid.
 pub fn entries(protocol: Protocol, body: &[u8]) -> Option<usize> {
     match protocol {
-        // This cannot occur in a string, in which quotes are escaped.
+        // This text cannot occur within a JSON string, because quotes are escaped there.
         Protocol::Json => Some(memmem::find_iter(body, b"\"Data\":\"").count()),
         Protocol::Cbor => cbor_entries(body),
     }
 }
 
-/// Skips strings, so that payloads are not searched. A partition key `Data` would be counted, but none is sent.
+/// Counts the entries without searching the payloads. A partition key `Data` would count too, but none is sent.
 fn cbor_entries(mut body: &[u8]) -> Option<usize> {
     const BYTES: u8 = 2;
     const TEXT: u8 = 3;

@@ -1,4 +1,4 @@
-//! Server process that responds to every PutRecords with success, and otherwise only counts entries.
+//! A server process that responds to each PutRecords request with success and only counts the entries.
 
 mod count;
 mod response;
@@ -31,7 +31,7 @@ pub const STATS: &str = "/stats";
 pub struct Stats {
     pub requests: u64,
     pub entries: u64,
-    /// Bytes of the request bodies.
+    /// Total size of the request bodies in bytes.
     pub bytes: u64,
 }
 
@@ -60,7 +60,7 @@ impl Protocol {
     }
 }
 
-/// Listens on a free port of the loopback interface, prints the port, and exits when standard input is closed.
+/// Listens on a free port of the loopback interface and prints the port. Exits when standard input is closed.
 pub fn serve(round_trip: Duration) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -81,7 +81,7 @@ pub fn serve(round_trip: Duration) -> io::Result<()> {
                 service_fn(move |request| respond(responses.clone(), request, round_trip));
             spawn_local(async move {
                 let connection = TokioIo::new(connection);
-                // Errors need no handling: the client compares the counters.
+                // Errors are ignored, because the client compares the counters of the server with its own.
                 let _ = http1::Builder::new().serve_connection(connection, service).await;
             });
         }

@@ -5,11 +5,11 @@ use bytes::Bytes;
 
 use super::{Protocol, Stats};
 
-/// All entries are in one shard. With several shards the server would have to hash the keys, because the sink rejects
-/// placements that contradict them.
+/// ID of the shard that contains all entries. With several shards, the server would have to hash the keys, because the
+/// sink rejects placements that contradict them.
 pub const SHARD_ID: &str = "shardId-000000000000";
 
-/// Has the length of real sequence numbers. The last digits count up.
+/// First sequence number. It has the length of real ones, and its last digits are incremented.
 const FIRST_SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ fn cbor(entries: usize) -> Vec<u8> {
     out
 }
 
-/// Writes the head of an item with its length or number of items, which is at most 500 here.
+/// Writes the head of a CBOR item with its length or its number of items, which is at most 500 here.
 fn head(out: &mut Vec<u8>, major: u8, argument: usize) {
     match argument {
         0..24 => out.push(major | argument as u8),

@@ -17,7 +17,7 @@ use super::load::Load;
 
 pub const STREAM: &str = "throughput";
 
-/// Counts reported by the client.
+/// Counts that the client reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub delivered: u64,
@@ -26,10 +26,10 @@ pub struct Counts {
 }
 
 pub trait Variant {
-    /// Sends `records` records and keeps the connections open.
+    /// Sends `records` records, and keeps the connections open.
     async fn warm_up(&mut self, load: &Load, records: usize);
 
-    /// Sends `records` records and waits until all are delivered.
+    /// Sends `records` records, and waits until all of them are delivered.
     async fn send(self, load: &Load, records: usize) -> Counts;
 }
 
@@ -41,7 +41,7 @@ pub fn client(case: Case, endpoint: &str) -> Client {
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled());
     let config = match case {
-        // The service of a sink sets the protocol itself.
+        // Only the raw loop needs the protocol here, because the service of a sink sets it itself.
         Case::RawCbor => config.protocol(kinesis_sink::service::KinesisCbor::new()),
         _ => config,
     };

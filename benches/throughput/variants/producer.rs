@@ -10,7 +10,7 @@ use crate::load::Load;
 
 pub struct ThroughProducer {
     producer: Producer,
-    /// Maximum number of pending receipts, or `None` to send without receipts.
+    /// Maximum number of pending receipts. `None` sends the records without receipts.
     window: Option<usize>,
 }
 

@@ -31,7 +31,8 @@ impl ThroughSink<kinesis_sink::service::DefaultService> {
     }
 }
 
-/// Returns the default settings without quotas, and with a buffer for twice the records in flight.
+/// Returns a builder with the default settings, except that shards have no quotas and the buffer has capacity for twice
+/// the records in flight.
 pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     let limits = limits();
     let mut builder = KinesisSink::builder(STREAM)
@@ -71,7 +72,7 @@ where
     S: Service<PutRecordsRequest, Response = PutRecordsResponse, Error: Into<BoxError>>,
     S::Future: Send + 'static,
 {
-    /// Calls `each` with the number of every record before it is sent.
+    /// Sends the records, and calls `each` with the number of each record before it is sent.
     async fn forward(
         &mut self,
         load: &Load,
@@ -107,7 +108,7 @@ where
     }
 }
 
-/// Sink that calls the function with the number of every record.
+/// A sink that calls the function with the number of each record before the record is sent.
 pub struct Soak<F>(pub ThroughSink<PutRecords>, pub F);
 
 impl<F: FnMut(usize) + Unpin> Variant for Soak<F> {

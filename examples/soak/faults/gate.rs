@@ -1,4 +1,4 @@
-//! A TCP proxy between the client and the server.
+//! A TCP proxy between the client and the server, which injects connection faults.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A proxy on a free port of the loopback interface that injects faults. It is stopped on drop.
+/// A proxy on a free port of the loopback interface. Dropping the value stops the proxy.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
@@ -22,19 +22,19 @@ struct State {
     is_shut: bool,
     is_stalled: bool,
     resets: u64,
-    /// Number of times all connections were killed, and the last kind.
+    /// Number of calls of [`Gate::kill`], and the kind of the last one.
     deaths: (u64, Death),
-    /// Number of connections reset since the gate was last opened.
+    /// Number of connections that were reset since the last call of [`Gate::open`].
     reset_connections: u64,
 }
 
-/// The kinds of silently dead connections. They stay open, and later connections are not affected.
+/// How an open connection fails silently. The connection stays open, and later connections are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Death {
-    /// Requests and answers are discarded.
+    /// Requests and responses are discarded.
     #[default]
     Both,
-    /// Requests are forwarded and answers are discarded.
+    /// Requests are forwarded, but responses are discarded.
     Answers,
 }
 
@@ -64,7 +64,7 @@ impl Gate {
         });
     }
 
-    /// Kills the open connections without closing them.
+    /// Makes the open connections fail silently, without closing them.
     pub fn kill(&self, death: Death) {
         self.state.send_modify(|state| state.deaths = (state.deaths.0 + 1, death));
     }
@@ -74,7 +74,7 @@ impl Gate {
         self.state.send_modify(|state| state.is_stalled = true);
     }
 
-    /// Forwards data again, and returns the number of connections reset since the last call.
+    /// Forwards data and accepts connections again. Returns the number of connections reset since the last call.
     pub fn open(&self) -> u64 {
         let mut reset_connections = 0;
         self.state.send_modify(|state| {
@@ -127,7 +127,7 @@ async fn connect(mut client: TcpStream, server: SocketAddr, state: watch::Sender
     }
 }
 
-/// Forwards data until either side closes the connection. Discards data after one of `deaths`.
+/// Forwards data until either side closes the connection. After one of `deaths`, discards the data instead.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -146,11 +146,11 @@ async fn carry(
             break;
         }
     }
-    // The other side may have closed the connection.
+    // An error means that the other side has closed the connection already.
     to.shutdown().await.ok();
 }
 
 fn reset(connection: TcpStream) {
-    // With a linger of zero, closing sends RST instead of FIN.
+    // With a linger time of zero, closing the connection sends RST instead of FIN.
     connection.set_zero_linger().ok();
 }

@@ -15,12 +15,12 @@ use super::{Fault, Faults};
 
 type Answer = Result<PutRecordsResponse, PutRecordsError>;
 
-/// A service that injects faults into its requests.
+/// A service that injects faults into requests.
 #[derive(Debug, Clone)]
 pub struct FaultInjector {
     inner: PutRecords,
     faults: Arc<Faults>,
-    /// Number of requests, if every tenth one is confirmed without being sent.
+    /// Number of requests so far. If set, every tenth request is confirmed without being sent.
     lossy: Option<Arc<AtomicU64>>,
 }
 
@@ -55,7 +55,7 @@ impl FaultInjector {
                 sleep(DELAY).await;
                 self.inner.call(request).await
             }
-            // Faults of connections are injected by `Gate`.
+            // `Gate` injects the connection faults.
             _ => self.inner.call(request).await,
         }
     }
@@ -65,7 +65,7 @@ impl FaultInjector {
         PutRecordsError::service(Some("InternalFailure"), Some("injected"), Some(500))
     }
 
-    /// Sends the request without its failed entries, or with them if only their results are lost.
+    /// Fails some of the entries. The failed entries are sent only if the fault is the loss of their results.
     async fn fail_entries(mut self, fault: Fault, request: PutRecordsRequest) -> Answer {
         let hit = self.faults.draw_entries(request.entries().len());
         self.faults.hit(fault, hit.iter().filter(|hit| **hit).count() as u64);

@@ -1,4 +1,4 @@
-//! Faults of requests, entries, and connections.
+//! Faults that affect requests, entries, and connections.
 
 mod gate;
 mod injector;
@@ -18,7 +18,7 @@ pub use self::outcomes::{OutcomeRecorder, Outcomes};
 
 /// Fraction of the requests that are affected during a fault.
 const AFFECTED_FRACTION: f64 = 0.5;
-/// Longer than the request timeout, so that a request can be written after its timeout.
+/// Maximum duration of a fault. It exceeds the request timeout, so a request can be written after it has timed out.
 const MAX_FAULT_MILLIS: u64 = 3_000;
 
 /// A kind of fault.
@@ -30,13 +30,13 @@ pub enum Fault {
     LostAnswer,
     Delay,
     FailedEntries,
-    /// The results of some written entries are replaced by errors.
+    /// Some entries are written, but their results are replaced by errors.
     LostResults,
     Reset,
     /// Open and new connections are reset.
     Unreachable,
     Stall,
-    /// The open connections stay open and forward no more data.
+    /// Open connections stay open but forward no more data.
     DeadConnections,
     UnansweredConnections,
 }
@@ -58,14 +58,14 @@ impl Fault {
     ];
 }
 
-/// The current fault and the counts of all faults.
+/// The current fault, and the number of times that each fault occurred.
 #[derive(Debug)]
 pub struct Faults {
     current: Mutex<(Option<Fault>, Rng)>,
     hits: [AtomicU64; Fault::ALL.len()],
 }
 
-/// The number of requests, entries, connections, or servers affected by each fault.
+/// Numbers of requests, entries, connections, or servers that each fault affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hits([u64; Fault::ALL.len()]);
 
@@ -74,7 +74,7 @@ impl Faults {
         Self { current: Mutex::new((None, Rng::with_seed(seed))), hits: Default::default() }
     }
 
-    /// Starts a fault every few seconds. All faults occur once, in random order, before one occurs again.
+    /// Starts a fault every few seconds, in random order. A fault is repeated after all other faults have occurred.
     pub async fn run(&self, seed: u64, gate: &Gate) {
         let mut rng = Rng::with_seed(seed);
         let mut faults = Fault::ALL.map(|(fault, _)| fault);
@@ -127,7 +127,7 @@ impl Faults {
         self.hits[fault as usize].fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Returns the current fault if it affects the next request.
+    /// Returns the current fault if the next request is affected by it.
     fn draw(&self) -> Option<Fault> {
         let mut current = self.current();
         let (fault, rng) = &mut *current;

@@ -11,7 +11,7 @@ use tower::{BoxError, Service};
 use crate::payload::claimed_number;
 use crate::senders::SharedAccount;
 
-/// Counts of the request outcomes reported to the sink.
+/// Counts of the request outcomes that the sink receives.
 #[derive(Debug)]
 pub struct Outcomes {
     account: Arc<SharedAccount>,
@@ -24,7 +24,7 @@ impl Outcomes {
         Self { account, unknown: AtomicU64::new(0), in_flight: AtomicU64::new(0) }
     }
 
-    /// Returns the number of entries that may have been written before a retry. Each may become a duplicate.
+    /// Returns the number of entries that might have been written before they were retried. Each can cause a duplicate.
     pub fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
@@ -34,7 +34,7 @@ impl Outcomes {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Records the outcome of a request. Must be called before the sink can retry its entries.
+    /// Counts the outcome of a request. Must be called before the sink can retry the entries.
     fn record(&self, request: &PutRecordsRequest, result: &Result<PutRecordsResponse, BoxError>) {
         self.in_flight.fetch_sub(request.entries().len() as u64, Ordering::Relaxed);
         let is_unknown = |index: usize| match result {
@@ -56,7 +56,7 @@ impl Outcomes {
     }
 }
 
-/// A service that records the outcomes of its requests.
+/// A service that counts the outcomes of its requests.
 #[derive(Debug, Clone)]
 pub struct OutcomeRecorder<S> {
     inner: S,

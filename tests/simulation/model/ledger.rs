@@ -288,8 +288,8 @@ impl Ledger {
         }
     }
 
-    /// Settles all records that are no longer buffered. Checks that the receipt of each is complete or, without a receipt,
-    /// that the record was delivered.
+    /// Settles all records that are no longer buffered. Checks that the receipt of each is complete or, without a
+    /// receipt, that the record was delivered.
     pub fn settle_all_except(&mut self, buffered: &HashSet<u64>) {
         let settled: Vec<_> =
             self.unsettled.iter().copied().filter(|number| !buffered.contains(number)).collect();

@@ -1,5 +1,5 @@
-//! Time to encode and decode aggregates. It is compared with the time that prost's derived messages take, and with that
-//! of the MD5 digest alone, which the format requires.
+//! Time to encode and decode aggregates, in comparison with prost's derived messages and with the MD5 digest alone, which
+//! the format requires.
 //!
 //! Both decoders visit each payload and key, and share the payloads with their input. The decoder of this crate
 //! validates the aggregate before it returns the first member, so it parses each record twice.

@@ -36,7 +36,7 @@ fn rejecting_with_buffer(records: usize) -> Producer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn service_response_is_the_delivery() {
+async fn service_call_returns_delivery() {
     let stream = SimStream::new(1);
     let mut service = producer(&stream);
     let delivery = service.ready().await.unwrap().call(Record::from("one")).await.unwrap();

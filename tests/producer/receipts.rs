@@ -76,7 +76,7 @@ async fn receipt_panics_when_polled_again() {
 
 #[tokio::test]
 #[should_panic(expected = "`Receipt` polled after completion")]
-async fn receipt_panics_when_polled_after_try() {
+async fn receipt_panics_when_polled_after_outcome() {
     let (record, mut receipt) = Record::from("a line").tracked();
     drop(record);
     assert!(receipt.try_outcome().is_some());

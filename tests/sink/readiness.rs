@@ -259,7 +259,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// The runtime of the first poll still exists but does not run, so its tasks make no progress.
 #[test]
-fn waiter_moves_to_another_runtime() {
+fn waiting_sink_can_move_to_another_runtime() {
     let service = service();
     let (limit, taken) = busy(&service);
     let mut sink = builder().build_with(limit.clone()).unwrap();

@@ -583,7 +583,7 @@ impl StreamInfo for PanickingSource {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panicking_source_counts_as_error() {
+async fn panicking_source_does_not_stop_sink() {
     let service = MockService::delivering();
     let builder =
         aggregating().with_aggregation(Aggregation::PerShard).with_stream_info(PanickingSource);

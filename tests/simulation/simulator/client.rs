@@ -236,7 +236,7 @@ async fn sdk_lookups_return_stream_info() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn list_shards_pages_and_names_parents() {
+async fn list_shards_returns_pages_and_parents() {
     let kinesis = no_latency().with_shards(3).build().unwrap();
     let client = kinesis.client();
     put(&kinesis, vec![entry("k", "x")]).await;

@@ -68,7 +68,7 @@ async fn limiter_follows_quota_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quota_change_covers_bytes_and_new_shards() {
+async fn quota_change_applies_to_bytes_and_new_shards() {
     let stream = no_latency().with_shard_quota(1_000, 1_000).build().unwrap();
     stream.set_shard_quota(1_000, 500);
     let hundred = || (0..20).map(|_| entry("k", vec![0; 99])).collect();
@@ -97,7 +97,7 @@ async fn fixed_windows_restart_at_full_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn staggered_windows_restart_by_seed() {
+async fn seed_staggers_window_restarts() {
     let restarts = |seed| async move {
         let builder = no_latency().with_shards(3).with_seed(seed).with_shard_quota(1, 1 << 20);
         let stream = builder.with_limiter(Limiter::staggered_windows()).build().unwrap();

@@ -120,7 +120,7 @@ async fn background_load_reduces_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn load_covers_bytes_and_new_shards() {
+async fn load_applies_to_bytes_and_new_shards() {
     let stream = no_latency().with_shard_quota(1_000, 1_000).with_load(0.5).build().unwrap();
     stream.split("shardId-000000000000").unwrap();
     let hundred = |n: usize| (0..n).map(|_| entry("k", vec![0; 99])).collect();

@@ -56,7 +56,7 @@ async fn sequence_numbers_have_56_digits_and_grow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn written_debug_redacts_keys_and_data() {
+async fn written_keeps_keys_and_debug_redacts_them() {
     let stream = no_latency().build().unwrap();
     let whole = Bytes::from("MARKER");
     let entries = vec![

@@ -7,8 +7,8 @@
 //! size, hardly depends on it. Small requests increase the cost, so the tables show the entries per request in
 //! parentheses.
 //!
-//! `-- --quick` takes less than a minute. `-- --only shards` and `-- --mode ordered` select rows by name, and `--
-//! --size 4096` selects a single size, for example for a profile. With these options, no file is written.
+//! `-- --quick` takes less than a minute. `-- --only shards` and `-- --mode ordered` select rows by name, and
+//! `-- --size 4096` selects a single size, for example for a profile. With these options, no file is written.
 
 mod cost;
 mod even_shards;

@@ -96,12 +96,12 @@ impl Account {
         self.state(number).set(State::RETURNED);
     }
 
-    /// Records that the outcome of a request with this record is unknown. A duplicate of the record is then expected.
+    /// Expects a duplicate of a record, because the outcome of a request with this record is unknown.
     pub fn may_have_been_written(&mut self, number: u64) {
         self.state(number).expect_duplicate();
     }
 
-    /// Records that a record was read from the stream. `number` is `None` if the payload is damaged.
+    /// Counts a record that was read from the stream. `number` is `None` if the payload is damaged.
     pub fn found(&mut self, number: Option<u64>) {
         match number.filter(|&number| number < self.issued) {
             None => self.counts.damaged += 1,

@@ -39,7 +39,7 @@ use self::server::Server;
 
 /// Timeout after which a lost request is retried.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout for closing the producer. The shards need less time than this for a full buffer, even between faults.
+/// Timeout for closing the producer. The shards accept a full buffer in less time, even with faults in between.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::main]

@@ -28,7 +28,7 @@ struct State {
     reset_connections: u64,
 }
 
-/// How an open connection fails silently. The connection stays open, and later connections are not affected.
+/// Ways in which open connections fail silently. The connections stay open, and later ones are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Death {
     /// Requests and responses are discarded.

@@ -38,8 +38,8 @@ pub struct Ledger {
     pub ranges: Ranges,
     /// Set to `true` if the observer sees each request and its outcome at the same time as the sink does.
     pub observes_all_requests: bool,
-    /// Set to `true` if a delivered record can be sent again. This happens after a reshard if a shard was closed before
-    /// the sink listed it, because the sink does not know the range of this shard.
+    /// Set to `true` if a delivered record can be sent again, for example because the sink does not know the range of a
+    /// shard that was closed before it was listed.
     pub may_resend_delivered: bool,
     /// Set to `true` if a delivered record stays buffered until a shard listing confirms its shard.
     pub verifies_deliveries: bool,

@@ -33,15 +33,16 @@ use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 use crate::trace::TARGET;
 
-/// Default stack of services below a sink: tracing, metrics (feature `metrics`), timeout, SDK call.
+/// Default service stack of a sink: tracing, metrics (feature `metrics`), timeout, SDK call.
 ///
-/// The type is boxed, so that it does not depend on the features.
+/// The stack is boxed, so that its type is the same for all combinations of features.
 pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsResponse, BoxError>;
 
-/// Builder of a [`KinesisSink`].
+/// Builder for a [`KinesisSink`].
 ///
-/// Every setting has a default. The fields of [`Settings`] document defaults and ranges, and can be read from a
-/// configuration file. The builder has setters for the most common settings, and [`configure`](Self::configure) for all.
+/// Every setting has a default. [`Settings`] documents the defaults and ranges, and can be deserialized from a
+/// configuration file. The builder has setters for the most common settings. Use [`configure`](Self::configure) to
+/// change any other setting.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,10 +86,10 @@ impl SinkBuilder {
         }
     }
 
-    /// Replaces all [settings](Settings), for example with those of a configuration file.
+    /// Replaces all [settings](Settings), for example with settings from a configuration file.
     ///
-    /// Call this before other setters: it discards their settings. The classifier, the dead-letter handler and the
-    /// stream info are not affected.
+    /// Call this method before the other setters, because it discards the values that they have set. The classifier,
+    /// the dead-letter handler and the source of stream information are not part of the settings, and are kept.
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
@@ -113,26 +114,26 @@ impl SinkBuilder {
 
     /// Sets the maximum number of requests in flight: 1 to 1,000. Default: 4.
     ///
-    /// At a round trip of 20 ms, four requests of 500 records send 100,000 records per second. After a request fails as
-    /// a whole or is shed by a layer, the sink sends single requests as probes until one succeeds.
+    /// With a round-trip time of 20 ms, four requests in flight with 500 records each send 100,000 records per second.
+    /// After a request fails as a whole or is shed by a layer, the sink sends one request at a time until one succeeds.
     pub fn with_max_in_flight(mut self, requests: usize) -> Self {
         self.settings.max_in_flight = requests;
         self
     }
 
-    /// Sets the time for which a request that is not full may wait for more records: 0 s to 60 s. Default: 100 ms.
+    /// Sets how long a partial request can wait for more records: 0 s to 60 s. Default: 100 ms.
     ///
-    /// See [`Linger`] for the modes. A [`Duration`] selects the default mode, [`Linger::Auto`].
+    /// See [`Linger`] for the available modes. Passing a [`Duration`] selects the default mode, [`Linger::Auto`].
     pub fn with_linger(mut self, linger: impl Into<Linger>) -> Self {
         self.settings.linger = linger.into();
         self
     }
 
-    /// Sets the packing of several records into one Kinesis record, see [`Aggregation`]. Default:
-    /// [`Off`](Aggregation::Off).
+    /// Sets whether and how several records are packed into one Kinesis record. Default: [`Aggregation::Off`].
     ///
-    /// Aggregation changes three defaults: the [linger](Self::with_linger) is [`Fixed`](Linger::Fixed), the
-    /// [buffer](Settings::buffer_records) has a capacity of 100,000 records, and a sink built by [`build`](Self::build)
+    /// See [`Aggregation`] for the available modes. Aggregation changes three defaults: the
+    /// [linger](Self::with_linger) mode is [`Fixed`](Linger::Fixed), the [buffer](Settings::buffer_records) has a
+    /// capacity of 100,000 records, and a sink that is built with [`build`](Self::build)
     /// [describes the stream](Self::with_stream_info) before it sends a request.
     ///
     /// ```
@@ -151,8 +152,9 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets the ordering of the records of a partition key, see [`RecordOrdering`]. Default:
-    /// [`Unordered`](RecordOrdering::Unordered).
+    /// Sets whether records with the same partition key are delivered in order. Default: [`RecordOrdering::Unordered`].
+    ///
+    /// See [`RecordOrdering`] for the available modes.
     ///
     /// ```
     /// use kinesis_sink::{KinesisSink, RecordOrdering};
@@ -167,45 +169,51 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets the source of the stream's description and of its shards.
+    /// Sets the source of the stream description and the shard list.
     ///
-    /// By default, a sink that is built by [`build`](Self::build) calls the service through [`SdkStreamInfo`]: with
-    /// aggregation for the description and the shards, with [ordering](Self::with_ordering) alone for the description,
-    /// and otherwise not at all. A source that is set here takes precedence. The service is called only for what the
-    /// source [does not provide](StreamInfo). A sink that is built by [`build_with`](Self::build_with) uses only the
-    /// source that is set here.
+    /// By default, a sink that is built with [`build`](Self::build) calls the service through [`SdkStreamInfo`]. With
+    /// aggregation, it requests the description and the shard list. With [ordering](Self::with_ordering) alone, it
+    /// requests only the description. Otherwise it requests neither.
     ///
-    /// The sink makes one call of each kind at a time, with a timeout of 10 s. A panic of the source counts as an error.
+    /// A source that is set with this method takes precedence: the sink then calls the service only for information
+    /// that the source [does not provide](StreamInfo). A sink that is built with [`build_with`](Self::build_with) has
+    /// no client, and uses only the source that is set with this method.
+    ///
+    /// The sink makes at most one call of each kind at a time, with a timeout of 10 s. A panic in the source is handled
+    /// like an error.
     ///
     /// # Description
     ///
     /// The stream is described before any record is sent. This requires the permission `kinesis:DescribeStreamSummary`.
-    /// Until then, a sink accepts no records, and a producer accepts only records of up to 1 MiB, which every stream
-    /// accepts.
+    /// Until the description is known, a sink accepts no records. A producer accepts records of up to 1 MiB, because
+    /// every stream accepts this size.
     ///
-    /// - A stream that [distributes its records itself](crate::stream::Distribution::Auto) is an error if aggregation or
-    ///   ordering is enabled. A stream that does not exist is reported at once. Both errors are
-    ///   [`ErrorKind::Refused`](crate::ErrorKind::Refused).
-    /// - The distribution of a stream can change at any time. If responses name shards that contradict the partition
-    ///   keys, the stream is described again, [bypassing any cache](StreamInfo::describe_stream_uncached).
-    /// - The stream's record size limit becomes the sink's, unless a lower one was
-    ///   [set](crate::limits::Limits::with_record_bytes). A record that is larger than the limit of a request is sent in
-    ///   a separate request.
-    /// - If the stream cannot be described, the sink logs one line at INFO and uses its settings. It makes up to five
-    ///   attempts if the error may be transient, and retries credential errors for the
+    /// - If aggregation or ordering is enabled and the stream
+    ///   [distributes its records itself](crate::stream::Distribution::Auto), the sink returns
+    ///   [`ErrorKind::Refused`](crate::ErrorKind::Refused). It returns the same kind immediately if the stream does not
+    ///   exist.
+    /// - The distribution of a stream can change at any time. If the shards in a response do not match the partition
+    ///   keys of the request, the sink describes the stream again,
+    ///   [bypassing any cache](StreamInfo::describe_stream_uncached).
+    /// - The record size limit of the stream becomes the limit of the sink, unless a lower limit was
+    ///   [set](crate::limits::Limits::with_record_bytes). A record that is larger than the request size limit is sent
+    ///   in a separate request.
+    /// - If the stream cannot be described, the sink logs one line at INFO and uses the configured limits. Before that,
+    ///   it makes up to five attempts if the error can be transient, and retries credential errors for the
     ///   [credentials timeout](Settings::credentials_timeout).
     ///
     /// # Shards
     ///
-    /// The shards are listed at first use, and again when a response contradicts the list. This requires the permission
-    /// `kinesis:ListShards`. Failed listings are retried with a backoff of up to one minute.
+    /// The shards are listed when the list is first needed, and again when a response contradicts the list. This
+    /// requires the permission `kinesis:ListShards`. Failed calls are retried with a backoff of up to one minute.
     ///
-    /// - [`Aggregation::PerShard`] requires a list, and waits for the first one before it sends. With
-    ///   [`build_with`](Self::build_with) it requires a source. If the source does not provide lists, the sink aggregates
-    ///   per key and logs a warning.
-    /// - [`Aggregation::PerKey`] checks the shards of its aggregates against the list, and works without one.
-    /// - Without aggregation, the sink learns the shards from responses. With a list it knows them from the first record
-    ///   on.
+    /// - [`Aggregation::PerShard`] requires the shard list: the sink sends no record before it has received the first
+    ///   list. With [`build_with`](Self::build_with), a source must be set. If the source does not provide lists, the
+    ///   sink aggregates per key and logs a warning.
+    /// - [`Aggregation::PerKey`] does not require the shard list. If a list is available, the sink uses it to check
+    ///   that aggregates are written to the right shards.
+    /// - Without aggregation, the sink learns the shards from responses. If a source provides the list, the sink knows
+    ///   the shards from the start.
     ///
     /// ```
     /// use kinesis_sink::stream::{StreamDescription, describe_stream_fn};
@@ -224,26 +232,28 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets the time from acceptance after which a buffered record fails: 1 ms to 7 days. Default: no deadline.
+    /// Sets how long after its acceptance a buffered record fails: 1 ms to 7 days. Default: no deadline.
     ///
-    /// A record that is in flight at the deadline fails only if the attempt fails. The reason is
-    /// [`FailureReason::DeadlineExceeded`](crate::record::FailureReason::DeadlineExceeded).
+    /// The failure reason is [`FailureReason::DeadlineExceeded`](crate::record::FailureReason::DeadlineExceeded). If a
+    /// record is in flight when its deadline passes, the record fails only if this attempt fails.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
         self
     }
 
-    /// Sets the classification of errors, see [`Classify`]. Default: [`DefaultClassify`].
+    /// Sets how errors are classified, for example as transient or fatal. Default: [`DefaultClassify`].
+    ///
+    /// See [`Classify`].
     pub fn with_classify(mut self, classify: impl Classify + 'static) -> Self {
         self.classify = Arc::new(classify);
         self
     }
 
-    /// Sets a closure that takes the records that failed for good. Default: the sink keeps them and returns an error.
+    /// Sets a closure that handles permanently failed records. Default: the sink keeps them and returns an error.
     ///
-    /// The closure is called by the sink's poll methods and must not block. A record that has a receipt is returned by
-    /// the receipt instead. See [`with_dead_letter_handler`](Self::with_dead_letter_handler) for channels and for
-    /// handlers that can return records to the sink.
+    /// The sink calls the closure in its poll methods, so the closure must not block. The closure does not receive
+    /// records that have a receipt: the receipt returns them. To send the records to a channel, or to let the handler
+    /// return records to the sink, use [`with_dead_letter_handler`](Self::with_dead_letter_handler).
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
@@ -255,18 +265,18 @@ impl SinkBuilder {
         self.with_dead_letter_handler(handler)
     }
 
-    /// Sets the handler of records that failed for good: a channel, or a type that implements [`DeadLetterHandler`].
+    /// Sets the handler for permanently failed records. The handler can be a channel sender or any type that implements
+    /// [`DeadLetterHandler`].
     ///
-    /// Sinks built by clones of this builder share the handler.
+    /// All sinks that are built from clones of this builder share the handler.
     pub fn with_dead_letter_handler(mut self, handler: impl DeadLetterHandler + 'static) -> Self {
         self.dead_letters = Some(SharedHandler::new(handler));
         self
     }
 
-    /// Builds a sink over an AWS SDK client, with the default stack: tracing, metrics (feature `metrics`), timeout, SDK
-    /// call.
+    /// Builds a sink that uses an AWS SDK client and the [default service stack](DefaultService).
     ///
-    /// The sink uses a client derived from `client`, without the SDK's retries.
+    /// The sink uses a copy of `client` whose retries are disabled, because the sink does its own retries.
     ///
     /// # Errors
     ///
@@ -280,9 +290,9 @@ impl SinkBuilder {
         self.build_default(client, |service| service)
     }
 
-    /// Builds a sink like [`build`](Self::build), with `layer` around the default stack.
+    /// Builds a sink like [`build`](Self::build), and wraps the default service stack with `layer`.
     ///
-    /// The layer sees each request before it is traced, measured and timed.
+    /// The layer receives each request before the tracing, metrics and timeout layers.
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
@@ -321,7 +331,7 @@ impl SinkBuilder {
         let Settings { request_timeout, max_request_timeout, .. } = self.settings;
         let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
         let stream = self.stream.clone()?;
-        // With an empty AWS_REGION, the SDK has a region without a name.
+        // If AWS_REGION is empty, the SDK's region is an empty string.
         let region = client.config().region().map_or("", |region| region.as_ref());
         if region.is_empty() {
             return Err(BuildError::NoRegion);
@@ -337,17 +347,17 @@ impl SinkBuilder {
         self.with_sdk_stream_info(client).assemble(service, Some(check))
     }
 
-    /// Builds a sink with the region and credentials of the environment, and [checks](KinesisSink::check) the stream.
+    /// Builds a sink with the region and credentials from the environment, and [checks](KinesisSink::check) the stream.
     ///
-    /// Use [`build`](Self::build), which makes no call, if the program must start during an outage of the service or of
-    /// its credentials.
+    /// If the program must be able to start while the service or the credentials are unavailable, use
+    /// [`build`](Self::build), which does no I/O.
     ///
-    /// Requires the feature `aws-config`, which is on by default.
+    /// Requires the feature `aws-config`, which is enabled by default.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`build`](Self::build) returns an error, and
-    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails.
+    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) in the cases in which [`build`](Self::build) returns an
+    /// error, and [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails.
     ///
     /// # Cancel safety
     ///
@@ -365,26 +375,28 @@ impl SinkBuilder {
         Ok(sink)
     }
 
-    /// Builds a sink over a custom stack of services, with [`PutRecords`] or another service at its bottom.
+    /// Builds a sink that uses a custom service stack. The innermost service is [`PutRecords`] or a service of the
+    /// caller.
     ///
-    /// [`ServiceBuilderExt`] has this crate's layers.
+    /// [`ServiceBuilderExt`] adds this crate's layers to a stack.
     ///
-    /// The sink polls the stack for readiness only when it has a request to send, and calls it as soon as it is ready.
-    /// The sink waits for every response, so the stack should limit the time of a request, as [`TimeoutLayer`] does.
+    /// The sink polls the stack for readiness only when it has a request to send, and calls the stack as soon as it is
+    /// ready. The sink waits for every response without a timeout, so the stack should contain a [`TimeoutLayer`] or
+    /// another timeout.
     ///
-    /// Several sinks can share a stack. Give each sink a clone; a limit in the stack, such as tower's
-    /// `ConcurrencyLimit`, then applies to all of them. While the stack is not ready, a clone of it keeps the sink's
-    /// place in the queue, in a task of the runtime that polled the sink. The sink releases the place when it has nothing
-    /// to send and when it is dropped. It also loses the place if it is not polled within 1 s after the stack has become
-    /// ready, and queues again at its next poll. For a stack that is not `Clone`, use
+    /// Several sinks can share a stack if each sink is built with a clone. A limit in the stack, such as tower's
+    /// `ConcurrencyLimit`, then applies to all of these sinks. While the stack is not ready, the sink has a place in
+    /// the queue of the limit; a task in the runtime that polled the sink keeps this place. The sink releases its place
+    /// when it has nothing to send and when it is dropped. It also loses its place if it is not polled within 1 s after
+    /// the stack has become ready, and enters the queue again at its next poll. For a stack that is not `Clone`, use
     /// [`build_with_unshared`](Self::build_with_unshared).
     ///
     /// If `poll_ready` of the stack fails or panics, the sink replaces the stack with a fresh clone.
     ///
-    /// The sink has no client to look the stream up. With aggregation or [ordering](Self::with_ordering), set a
-    /// [source](Self::with_stream_info) that describes the stream, unless the stream is known not to distribute its
-    /// records itself. [`Aggregation::PerShard`] requires a source that lists the shards. With [`Aggregation::PerKey`],
-    /// such a source lets the sink check its aggregates.
+    /// The sink has no client with which to describe the stream or list its shards. With aggregation or
+    /// [ordering](Self::with_ordering), set a [source](Self::with_stream_info) that describes the stream, unless the
+    /// stream is known not to distribute its records itself. [`Aggregation::PerShard`] requires a source that lists the
+    /// shards. With [`Aggregation::PerKey`], the sink uses the shard list to check its aggregates.
     ///
     /// # Errors
     ///
@@ -392,7 +404,7 @@ impl SinkBuilder {
     ///
     /// - [`BuildError::Stream`] if the stream is neither a name nor an ARN;
     /// - [`BuildError::OutOfRange`] or [`BuildError::Conflict`] if a setting is invalid;
-    /// - [`BuildError::NoListShards`] if [`Aggregation::PerShard`] has no source.
+    /// - [`BuildError::NoListShards`] if [`Aggregation::PerShard`] is set without a source.
     pub fn build_with<S>(self, service: S) -> Result<KinesisSink<S>, BuildError>
     where
         S: PutRecordsService + Clone + Send + 'static,
@@ -400,12 +412,14 @@ impl SinkBuilder {
         self.assemble(Readiness::shared(service), None)
     }
 
-    /// Builds a sink like [`build_with`](Self::build_with), over a stack of services that is not `Clone`.
+    /// Builds a sink like [`build_with`](Self::build_with), but with a service stack that is not `Clone`.
     ///
-    /// An example is a stack with a `RateLimit` and no [`Buffer`](tower::buffer::Buffer) around it. The stack keeps its
-    /// place in a queue, and a permit that it has acquired, until the next request or until the sink is dropped. If a
-    /// limit inside the stack is shared with other users, a sink that has nothing to send, or that is not polled, can
-    /// block them. Put a [`Buffer`](tower::buffer::Buffer) around such a stack and use [`build_with`](Self::build_with).
+    /// An example is a stack with a `RateLimit` that is not wrapped in a [`Buffer`](tower::buffer::Buffer).
+    ///
+    /// The stack keeps its place in the queue of a limit, and later the permit, until the sink sends a request or is
+    /// dropped. If the limit is shared with other users, a sink that has nothing to send or that is not polled can
+    /// block these users. To avoid this, wrap the stack in a [`Buffer`](tower::buffer::Buffer) and use
+    /// [`build_with`](Self::build_with).
     ///
     /// # Errors
     ///
@@ -417,7 +431,7 @@ impl SinkBuilder {
         self.assemble(Readiness::unshared(service), None)
     }
 
-    /// Adds the service as a fallback source for what the settings require.
+    /// Adds the service as a fallback source for the stream information that the settings require.
     fn with_sdk_stream_info(mut self, client: &Client) -> Self {
         let aggregates = self.settings.is_aggregating();
         let is_ordered = self.settings.ordering == RecordOrdering::PerKey;
@@ -436,7 +450,7 @@ impl SinkBuilder {
         self
     }
 
-    /// Assembles the sink. Without a `check`, its check uses the source of descriptions.
+    /// Assembles the sink. If `check` is `None`, the stream is checked with the source of the stream description.
     fn assemble<S>(
         self,
         service: Readiness<S>,
@@ -445,7 +459,7 @@ impl SinkBuilder {
         let Self { stream, settings, stream_info, classify, dead_letters } = self;
         let stream = stream?;
         settings.validate()?;
-        // Otherwise the sink does not wait for a list, because it learns the shards from responses.
+        // In the other modes, the sink does not wait for a shard list, because it learns the shards from responses.
         let shards = settings.aggregation == Aggregation::PerShard;
         if shards && stream_info.is_none() {
             return Err(BuildError::NoListShards);
@@ -484,7 +498,7 @@ impl SinkBuilder {
 
 impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Shows the defaults that depend on other settings.
+        // Resolves the defaults that depend on other settings.
         let settings = Settings {
             linger: self.settings.effective_linger(),
             buffer_records: Some(self.settings.effective_buffer_records()),

@@ -28,7 +28,7 @@ pub(crate) struct Core {
     pub(super) pipeline: Pipeline,
     pub(super) requests: Requests,
     pub(super) discovery: Discovery,
-    /// Timer of the next wakeup, and its runtime.
+    /// Timer of the next wakeup, and the runtime that the timer belongs to.
     pub(super) timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     pub(super) dead_letters: Option<SharedHandler>,
     pub(super) drive_skip: DriveSkip,
@@ -46,7 +46,7 @@ pub(crate) struct Core {
 #[derive(Debug)]
 pub(crate) struct Snapshot<'a> {
     pub(crate) limits: Limits,
-    /// `true` once any required description and list of shards is known.
+    /// `true` once the required stream information is known: the description, the shard list, both, or neither.
     pub(crate) is_ready_to_send: bool,
     pub(crate) is_settled: bool,
     pub(crate) totals: Totals,
@@ -56,16 +56,16 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) last_request: Option<&'a Arc<RequestSummary>>,
     pub(crate) failed: Size,
     pub(crate) last_failure: Option<&'a FailureReason>,
-    /// Error with which the service refuses every request at present.
+    /// Error of the service, while it refuses every request.
     pub(crate) refusal: Option<&'a Arc<AttemptError>>,
 }
 
-/// Change of the buffer between two calls of [`Core::take_change`], without accepted records.
+/// Records that have left the buffer, or returned to it, since the last call of [`Core::take_change`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BufferChange {
     /// Records that have left the buffer.
     pub(crate) released: Size,
-    /// Records that a dead-letter handler has returned, which `released` includes.
+    /// Records that the dead-letter handler has returned to the buffer. `released` includes them.
     pub(crate) returned: Size,
 }
 
@@ -88,12 +88,12 @@ impl Core {
         }
     }
 
-    /// Publishes the condition, if it has changed.
+    /// Publishes the condition if it has changed.
     pub(crate) fn publish_condition(&mut self) {
         if self.closed {
             return self.condition.set(Condition::Closed);
         }
-        // Without records to retry, no request would show that the fault is over.
+        // An idle sink sends no request that could show the end of the fault, so the fault is cleared here.
         let is_idle = self.pipeline.is_settled() && self.pipeline.topology().is_ready();
         if is_idle {
             self.pipeline.health_mut().clear_failing();
@@ -114,7 +114,7 @@ impl Core {
         Error::failed(self.failed(), reason).with_stream(self.pipeline.stream().clone())
     }
 
-    /// Returns the number of failed records that are kept.
+    /// Returns the number of failed records that have not been taken.
     pub(super) fn failed(&self) -> usize {
         self.pipeline.ledger().failed().records
     }
@@ -126,7 +126,7 @@ impl Core {
         }
     }
 
-    /// Takes every record, except for those whose requests have completed with a delivery.
+    /// Takes all records that have not been delivered. Requests in flight are abandoned.
     pub(super) fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.collect_ended();
         self.requests.abandon();
@@ -165,26 +165,26 @@ impl Core {
         self.pipeline.settings().fatal_policy
     }
 
-    /// Passes the sink to a driver. Returns the size of its buffer, because it may have been used before.
+    /// Attaches a driver to the sink. Returns the current buffer size, which is nonzero if the sink was used before.
     pub(crate) fn attach_driver(&mut self) -> Size {
         self.is_driven = true;
         self.take_change();
         self.buffered()
     }
 
-    /// Everything that counts towards the bounds.
+    /// Returns the size of all records that count towards the buffer bounds.
     pub(crate) fn buffered(&self) -> Size {
         self.pipeline.ledger().buffered()
     }
 
-    /// Accepts a record that was checked against the limits and the bounds. Returns the work done, in units of a task's
-    /// budget.
+    /// Accepts a record without checking the limits and the buffer bounds, which the caller has done. Returns the work
+    /// that was done, in units of a task's budget.
     pub(crate) fn admit(&mut self, record: Record, accepted_at: Instant) -> usize {
         self.pipeline.admit(record, accepted_at.into_std());
         self.pipeline.take_work()
     }
 
-    /// Sets the size of the largest record that waits for capacity.
+    /// Sets the size of the largest record that is waiting for buffer capacity.
     pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
         self.pipeline.set_waiter(bytes);
     }
@@ -232,12 +232,14 @@ impl Core {
         }
     }
 
-    /// Returns the error that stops the sink, until [`take_fatal`](Self::take_fatal) takes it.
+    /// Returns the fatal error that keeps the sink from sending, until [`take_fatal`](Self::take_fatal) takes it.
     pub(crate) fn fatal(&self) -> Option<&Arc<AttemptError>> {
         self.pipeline.health().unreported_fatal()
     }
 
-    /// Fails every unsettled record. Returns the number of buffered records, or `None` if requests are still in flight.
+    /// Fails all unsettled records with `cause` and returns the number of buffered records.
+    ///
+    /// Does nothing and returns `None` while requests are in flight.
     pub(crate) fn refuse(&mut self, cause: &Arc<AttemptError>) -> Option<usize> {
         if self.pipeline.in_flight() > 0 {
             return None;
@@ -258,7 +260,7 @@ impl Core {
         Some(failed)
     }
 
-    /// Abandons all records. Returns their number, and the records without a receipt.
+    /// Abandons all records. Returns the number of all abandoned records, and those that have no receipt.
     pub(crate) fn abandon(&mut self) -> (usize, Vec<Undelivered>) {
         self.shutdown();
         let records = self.buffered().records;

@@ -1,4 +1,4 @@
-//! Discovery of the stream's description and shards.
+//! Lookups of the stream description and the shard list.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::trace::TARGET;
 
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Attempts to describe the stream before falling back to the configured limits.
+/// Maximum number of attempts to describe the stream before the sink uses the configured limits.
 const MAX_DESCRIBE_ATTEMPTS: u32 = 5;
 
 /// Response of a source. `None` if it does not support the call.
@@ -30,18 +30,19 @@ type Response<T> = Option<Result<T, BoxError>>;
 
 /// Describes the stream and lists its shards when the pipeline requires it.
 ///
-/// Each lookup is a separate task, at most one of each kind. Dropping a `Discovery` aborts them.
+/// Each lookup runs in a separate task. At most one lookup of each kind runs at a time. Dropping a `Discovery` aborts
+/// the tasks.
 #[derive(Default)]
 pub(super) struct Discovery {
     source: Option<Arc<dyn StreamInfo>>,
-    /// Cleared once the source does not support descriptions.
+    /// Set to `false` when the source turns out not to support descriptions.
     describes: bool,
-    /// Cleared once the source does not support lists.
+    /// Set to `false` when the source turns out not to support shard lists.
     lists: bool,
     listing: JoinSet<Response<Vec<Shard>>>,
     description: JoinSet<Response<StreamDescription>>,
     describe_attempts: u32,
-    /// Set when a failed listing was logged, and cleared by a success.
+    /// Set to `true` when a failed listing is logged, and to `false` when a listing succeeds.
     listing_warned: bool,
 }
 
@@ -87,8 +88,8 @@ impl Discovery {
         self.describes
     }
 
-    /// Processes responses and starts calls. Returns `true` if it made progress and must be called again to register the
-    /// waker.
+    /// Processes responses and starts lookups. Returns `true` if progress was made; the caller must then call this
+    /// method again to register the waker.
     pub(super) fn drive(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,7 +157,8 @@ impl Discovery {
         pipeline.apply_description(Some(description), now);
     }
 
-    /// Reports at once that the stream does not exist. Other errors appear in requests as well.
+    /// Handles a failed description. A missing stream is reported immediately. Transient errors are retried several
+    /// times. Afterwards the sink uses the configured limits, because a persistent problem makes the requests fail too.
     fn on_description_error(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
         let (class, attempt_error) = pipeline.health().classify(&error);
         let missing = attempt_error.code() == NO_STREAM;
@@ -168,12 +170,12 @@ impl Discovery {
             self.describe_attempts = 0;
             return pipeline.fail_lookup(ErrorClass::Fatal, error, now);
         }
-        // Retried for the credentials timeout, like a request.
+        // The lookup is retried for the credentials timeout, as a request is.
         if class == ErrorClass::Credentials {
             return pipeline.fail_lookup(class, error, now);
         }
         self.describe_attempts += 1;
-        // A refused stream stays refused until a description shows another distribution.
+        // A stream that was refused for its distribution stays refused until a description shows another one.
         let is_refused = pipeline.topology().routing().is_by_service();
         if is_refused || (is_transient && self.describe_attempts < MAX_DESCRIBE_ATTEMPTS) {
             return pipeline.fail_lookup(class, error, now);
@@ -201,7 +203,7 @@ impl Discovery {
             if is_due {
                 let (source, stream) = (source.clone(), pipeline.stream().clone());
                 let call = move || source.list_shards(&stream);
-                // Panics outside of a runtime, so it comes before the state changes.
+                // This panics outside of a runtime, so it must precede the change of state.
                 self.listing.spawn_on(lookup(call), &Handle::current());
                 pipeline.topology_mut().begin_listing();
             }
@@ -261,7 +263,7 @@ impl Discovery {
     }
 }
 
-/// Calls a source with a timeout. Runs in a task, which contains panics of the source.
+/// Calls a source with a timeout. Runs in a separate task, so that a panic of the source does not reach the sink.
 async fn lookup<T>(
     call: impl FnOnce() -> Option<BoxFuture<'static, Result<T, BoxError>>>,
 ) -> Response<T> {
@@ -275,7 +277,7 @@ fn poll_lookup<T: 'static>(
 ) -> Poll<Response<T>> {
     match calls.poll_join_next(cx) {
         Poll::Ready(Some(Ok(response))) => Poll::Ready(response),
-        // The panic message is dropped, because it may quote data.
+        // The panic message is dropped, because it can contain data.
         Poll::Ready(Some(Err(_))) => {
             Poll::Ready(Some(Err("the lookup panicked, or its runtime was shut down".into())))
         }

@@ -1,17 +1,17 @@
 use std::time::{Duration, Instant};
 
-/// Maximum time for which driving is skipped, and maximum time between two records of a burst.
+/// Maximum time between two drives during a burst, and maximum time between two records of a burst.
 const INTERVAL: Duration = Duration::from_micros(100);
 
-/// Limits how often `poll_ready` drives the sink during a burst of records.
+/// Decides whether `poll_ready` can skip driving the sink during a burst of records.
 ///
-/// Driving costs about as much as accepting a record. It can be skipped during a burst if the sink was idle when it was
-/// last driven, at most [`INTERVAL`] ago, and no wakeup was due since. It is skipped only once per record, because a
-/// caller that polls again without a record, or after a flush, expects progress.
+/// Driving the sink costs about as much as accepting a record. During a burst, it can be skipped if the last drive was
+/// at most [`INTERVAL`] ago, left the sink idle, and no wakeup has become due since. It is skipped at most once per
+/// record: a caller that polls again without a new record, or after a flush, expects progress.
 #[derive(Debug, Default)]
 pub(super) struct DriveSkip {
     latest_record: Option<Instant>,
-    /// Time until which only new records require driving. `None` if the sink may not be idle.
+    /// Time until which the sink stays idle unless records arrive. `None` if the sink might not be idle.
     idle_until: Option<Instant>,
     may_skip: bool,
 }
@@ -22,7 +22,7 @@ impl DriveSkip {
         self.idle_until = None;
     }
 
-    /// Ends driving the sink, which is idle until `wakeup`.
+    /// Records the end of a drive that left the sink idle until `wakeup`.
     pub(super) fn finish(&mut self, wakeup: Option<Instant>, now: Instant) {
         self.idle_until = wakeup.into_iter().chain([now + INTERVAL]).min();
     }
@@ -33,7 +33,7 @@ impl DriveSkip {
         self.may_skip = is_burst && self.idle_until.is_some_and(|until| now < until);
     }
 
-    /// Returns `true` once per record if driving can be skipped.
+    /// Returns `true` if driving can be skipped, at most once per record.
     pub(super) fn take_skip(&mut self) -> bool {
         std::mem::take(&mut self.may_skip)
     }
@@ -45,7 +45,7 @@ mod tests {
 
     const MICROSECOND: Duration = Duration::from_micros(1);
 
-    /// Returns the state of a sink that was driven after a record, and the time of that.
+    /// Returns the state after a record and a drive, and the time of both.
     fn driven(wakeup: Option<Duration>) -> (DriveSkip, Instant) {
         let (mut skip, now) = (DriveSkip::default(), Instant::now());
         skip.record_arrived(now);

@@ -1,9 +1,10 @@
 /// Behavior of a [`Producer`](crate::Producer) when the service refuses every request.
 ///
-/// Retries fail until the cause is fixed: permissions, the stream, or credentials. The errors are
-/// [`ErrorClass::Fatal`](crate::service::ErrorClass::Fatal), and
-/// [`Credentials`](crate::service::ErrorClass::Credentials) and [`Blocked`](crate::service::ErrorClass::Blocked) errors
-/// that last for the whole [credentials timeout](crate::Settings::credentials_timeout).
+/// The service refuses every request because of missing permissions, a missing stream, or invalid credentials. Retries
+/// fail until the cause is fixed. The policy applies to [`ErrorClass::Fatal`](crate::service::ErrorClass::Fatal)
+/// errors. It also applies to [`Credentials`](crate::service::ErrorClass::Credentials) and
+/// [`Blocked`](crate::service::ErrorClass::Blocked) errors that persist for the [credentials
+/// timeout](crate::Settings::credentials_timeout).
 ///
 /// | | `Stop` (default) | `Retry` |
 /// |---|---|---|
@@ -11,12 +12,12 @@
 /// | `poll_ready`, `feed` | return an error | return an error |
 /// | accepted records | fail with [`Refused`](crate::record::FailureReason::Refused) after the requests in flight have completed | are retried with backoff |
 /// | receipts | complete with the record and the reason | complete when the record is delivered or fails; the history includes the refusals |
-/// | records without a receipt | go to the dead-letter handler, or else to [`take_failed`](crate::Producer::take_failed) and `close` | |
-/// | pending `flush` | returns an error | returns an error; the next call waits for the next attempt |
+/// | records without a receipt | are passed to the dead-letter handler, or without one are returned by [`take_failed`](crate::Producer::take_failed) and `close` | |
+/// | pending `flush` | returns an error | returns an error; the next `flush` waits for the next attempt |
 /// | afterwards | every call returns [`Stopped`](crate::ErrorKind::Stopped) | the producer accepts records again once a request succeeds |
 ///
-/// With `Stop`, a misspelled stream or a missing permission is reported at once. Use `Retry`, with a
-/// [deadline](crate::SinkBuilder::with_deadline), for a program that keeps running until permissions are restored.
+/// With `Stop`, a misspelled stream name or a missing permission is reported immediately. Use `Retry` together with a
+/// [deadline](crate::SinkBuilder::with_deadline) if the program should keep running until the cause is fixed.
 ///
 /// The policy does not apply to a [`KinesisSink`](crate::KinesisSink), which returns the error to its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +28,6 @@ pub enum FatalPolicy {
     /// Stops the producer and returns its records. The default.
     #[default]
     Stop,
-    /// Retries the accepted records, and accepts no new ones until a request succeeds.
+    /// Retries the accepted records, and accepts no new records until a request succeeds.
     Retry,
 }

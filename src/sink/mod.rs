@@ -1,4 +1,4 @@
-//! `futures::Sink` over the pipeline.
+//! `futures::Sink` that sends records through the pipeline.
 
 mod budget;
 mod builder;
@@ -35,15 +35,15 @@ use crate::status::{ConditionWatch, Status, Totals};
 use crate::stream::StreamId;
 use crate::trace::TARGET;
 
-/// A [`Sink`] of records into one Kinesis stream.
+/// A [`Sink`] that sends records to one Kinesis stream.
 ///
-/// The sink batches records into full PutRecords requests, and retries entries that are throttled or fail. Its buffer is
-/// bounded, and a full buffer applies backpressure to the source. Requests in flight are spawned, so they complete while
-/// the sink is not polled. Retries and lingering records are sent only while the sink is polled. A
-/// [`Producer`](crate::Producer) has a task that polls its sink, and can be shared by tasks.
+/// The sink batches records into full PutRecords requests and retries entries that are throttled or fail. The buffer is
+/// bounded; when it is full, the sink applies backpressure to the source. Each request runs in a spawned task, so it
+/// completes even while the sink is not polled. Retries and lingering records are sent only while the sink is polled.
+/// Use a [`Producer`](crate::Producer) to poll the sink in a separate task and to share it between tasks.
 ///
-/// `S` is the stack of tower services below the sink, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so it can be
-/// used after `forward(&mut sink)`.
+/// `S` is the stack of tower services that sends the requests, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so
+/// it can be used again after `forward(&mut sink)`.
 ///
 /// ```no_run
 /// use futures::{StreamExt, stream};
@@ -60,37 +60,40 @@ use crate::trace::TARGET;
 ///
 /// # Poll methods
 ///
-/// All poll methods make progress: they collect responses, requeue failed entries and send requests.
+/// All poll methods make progress: they process responses, requeue failed entries and send requests.
 ///
-/// - `poll_ready` returns `Ready` while the buffer is below its bounds, once any required description and list of shards
-///   has been fetched. Each `Ready` uses a unit of tokio's [cooperative budget](tokio::task::coop). When the budget of
-///   the task is used up, `poll_ready` returns `Pending` and wakes the task, even if the buffer has capacity. Code that
-///   polls it more than a hundred times without yielding, for example with `now_or_never`, needs
-///   [`unconstrained`](tokio::task::unconstrained).
-/// - `start_send` stores the record and does no I/O. A record that can never be sent, or that the full buffer cannot
-///   store, is returned in the error. The sink remains usable.
-/// - `poll_flush` returns `Ready` when every accepted record is settled: delivered, or failed for good. If failed records
-///   are kept, it returns an error once, after all other records are settled.
-/// - `poll_close` flushes without waiting for the [linger](crate::settings::Linger). After its first poll, `start_send`
-///   returns each record with [`ErrorKind::Closed`](crate::ErrorKind::Closed). `poll_ready` returns `Ready(Ok)` until
-///   `poll_close` has returned `Ok`, because adapters such as [`SinkExt::buffer`](futures::SinkExt::buffer) call it on
-///   each close. Afterwards it returns an error.
+/// - `poll_ready` returns `Ready` while the buffer is below its bounds. If the settings require the stream description
+///   or the shard list, it first waits for them. Each `Ready` uses one unit of tokio's
+///   [cooperative budget](tokio::task::coop). When the task has used up its budget, `poll_ready` returns `Pending` and
+///   wakes the task, even if the buffer has capacity. Code that calls `poll_ready` more than a hundred times without
+///   yielding, for example with `now_or_never`, needs [`unconstrained`](tokio::task::unconstrained).
+/// - `start_send` stores the record and does no I/O. If the record can never be sent, or if the buffer is full, the
+///   record is returned in the error and the sink remains usable.
+/// - `poll_flush` returns `Ready` when every accepted record is settled: delivered or permanently failed. If the sink
+///   keeps failed records, `poll_flush` returns an error once, after all other records are settled.
+/// - `poll_close` flushes without waiting for the [linger](crate::settings::Linger). After the first call of
+///   `poll_close`, `start_send` returns each record with [`ErrorKind::Closed`](crate::ErrorKind::Closed). `poll_ready`
+///   still returns `Ready(Ok)` until `poll_close` has returned `Ok`, because adapters such as
+///   [`SinkExt::buffer`](futures::SinkExt::buffer) call `poll_ready` while they close. Afterwards `poll_ready` returns
+///   an error.
 ///
 /// # Errors
 ///
-/// See [`Error`]. Errors do not lose accepted records and do not poison the sink. If `poll_ready` fails, `forward` and
-/// `send_all` of futures drop the item that they were about to send. It was not accepted.
+/// See [`Error`]. Errors do not lose accepted records, and the sink can be used after an error. If `poll_ready` fails,
+/// the futures `forward` and `send_all` drop the item that they were about to send. The sink had not accepted this
+/// item.
 ///
 /// # Panics
 ///
-/// The poll methods panic outside of a tokio runtime whose timer is enabled. A sink may be moved to another runtime. Its
-/// requests in flight and its lookups of the stream remain in the runtime that started them.
+/// The poll methods panic when called outside of a tokio runtime or if the runtime's timer is disabled. A sink can be
+/// moved to another runtime. Its requests in flight and its stream lookups stay in the runtime that started them.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future of the sink (`send`, `flush`, `forward(&mut sink)`) does not lose accepted records: they stay in the
-/// sink, and requests in flight continue. Dropping the sink abandons the records in its buffer, and logs a warning with
-/// their number. Call `close` first, or take the records with [`take_undelivered`](Self::take_undelivered).
+/// Dropping a future of the sink (`send`, `flush`, `forward(&mut sink)`) does not lose accepted records: they stay in
+/// the sink, and requests in flight continue. Dropping the sink abandons the records in its buffer and logs a warning
+/// with their number. To avoid this, call `close` first, or take the records with
+/// [`take_undelivered`](Self::take_undelivered).
 pub struct KinesisSink<S = DefaultService> {
     service: Readiness<S>,
     pub(crate) core: Box<Core>,
@@ -99,9 +102,9 @@ pub struct KinesisSink<S = DefaultService> {
 impl<S> Unpin for KinesisSink<S> {}
 
 impl KinesisSink {
-    /// Creates a sink into `stream`, a name, an ARN or a [`StreamId`], with default settings.
+    /// Creates a sink with default settings. `stream` is a stream name, an ARN or a [`StreamId`].
     ///
-    /// The client's configuration applies, except for retries: the sink retries by itself.
+    /// The sink uses the client's configuration, except for its retry settings: the sink does its own retries.
     ///
     /// # Errors
     ///
@@ -114,17 +117,16 @@ impl KinesisSink {
         Self::builder(stream).build(client)
     }
 
-    /// Creates a sink into `stream` with the region and credentials of the environment, and [checks](Self::check) the
-    /// stream.
+    /// Creates a sink with the region and credentials from the environment, and [checks](Self::check) the stream.
     ///
-    /// The settings are the defaults. See [`SinkBuilder::build_from_env`]. Requires the feature `aws-config`, which is
-    /// on by default.
+    /// The sink has default settings; use [`SinkBuilder::build_from_env`] to change them. Requires the feature
+    /// `aws-config`, which is enabled by default.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) where [`new`](Self::new) returns an error, and
-    /// [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails: the stream does not exist, the endpoint
-    /// cannot be reached, or there are no credentials.
+    /// Returns [`ErrorKind::Build`](crate::ErrorKind::Build) in the cases in which [`new`](Self::new) returns an error.
+    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails, for example because the stream
+    /// does not exist, the endpoint cannot be reached, or no credentials are found.
     ///
     /// # Cancel safety
     ///
@@ -137,9 +139,9 @@ impl KinesisSink {
         Self::builder(stream).build_from_env().await
     }
 
-    /// Returns a builder of a sink into `stream`, a name, an ARN or a [`StreamId`].
+    /// Returns a builder for a sink. `stream` is a stream name, an ARN or a [`StreamId`].
     ///
-    /// An invalid stream is reported when the sink is built.
+    /// If `stream` is invalid, the builder's `build` methods return the error.
     pub fn builder<T>(stream: T) -> SinkBuilder
     where
         T: TryInto<StreamId, Error: Into<BuildError>>,
@@ -149,15 +151,15 @@ impl KinesisSink {
 }
 
 impl<S> KinesisSink<S> {
-    /// Returns the stream.
+    /// Returns the stream to which the sink sends.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
         self.core.pipeline.stream()
     }
 
-    /// Returns the limits in effect.
+    /// Returns the limits that are in effect.
     ///
-    /// The stream's [description](SinkBuilder::with_stream_info) can change them.
+    /// The [stream description](SinkBuilder::with_stream_info) can change the record size limit.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.core.pipeline.settings().limits
@@ -165,17 +167,19 @@ impl<S> KinesisSink<S> {
 
     /// Checks that the stream can be reached and accepts records.
     ///
-    /// `KinesisSink::from_env` (feature `aws-config`) includes this check. Other programs should run it at startup,
-    /// because a sink retries outages indefinitely and reports a wrong endpoint only in its log.
+    /// `KinesisSink::from_env` (feature `aws-config`) includes this check. Programs that create the sink in another way
+    /// should call it at startup: a sink retries indefinitely during an outage, so a wrong endpoint would only appear
+    /// in the log.
     ///
-    /// The check calls DescribeStreamSummary, sends no record and takes at most 10 s. It succeeds if that operation is
-    /// denied or throttled, if the service is failing, and if a sink over a
-    /// [custom stack](SinkBuilder::build_with) has no [source](SinkBuilder::with_stream_info) of descriptions. The
+    /// The check calls DescribeStreamSummary, sends no record and takes at most 10 s. It also succeeds if this
+    /// operation is denied or throttled, if the service is failing, or if a sink with a [custom
+    /// stack](SinkBuilder::build_with) has no [source](SinkBuilder::with_stream_info) that describes the stream. The
     /// [guide](crate::guide::failures#the-first-request-fails) lists the errors.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable). The message names the cause and the fix.
+    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails. The error message names the
+    /// cause and the fix.
     ///
     /// # Cancel safety
     ///
@@ -185,57 +189,60 @@ impl<S> KinesisSink<S> {
         async move { check.run().await.map_err(Error::from) }
     }
 
-    /// Returns the status: the records in the buffer, totals, the latest request, and the condition.
+    /// Returns the status: the number of buffered records, the totals, the latest request, and the condition.
     #[must_use]
     pub fn status(&self) -> Status {
         self.core.status()
     }
 
-    /// Returns counts of records and requests since the sink was built, which the [status](Self::status) includes.
+    /// Returns the counts of records and requests since the sink was built.
+    ///
+    /// The [status](Self::status) includes these counts.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         self.core.pipeline.ledger().totals()
     }
 
-    /// Returns a watch of the sink's [condition](crate::status::Condition), which any task may use.
+    /// Returns a watch of the sink's [condition](crate::status::Condition).
     ///
-    /// The condition changes only while the sink is polled.
+    /// The watch can be used in any task. The condition changes only while the sink is polled.
     #[must_use]
     pub fn watch(&self) -> ConditionWatch {
         self.core.condition.watch()
     }
 
-    /// Returns every record in the buffer (queued, in flight, failed), in the order of acceptance.
+    /// Returns all records in the buffer (queued, in flight, failed), in the order of acceptance.
     ///
-    /// [`take_undelivered`](Self::take_undelivered) takes the records out of the sink.
+    /// The records stay in the sink. Use [`take_undelivered`](Self::take_undelivered) to take them out.
     #[must_use = "the records stay in the sink; `take_undelivered` takes them"]
     pub fn buffered_records(&self) -> Vec<&Record> {
         self.core.pipeline.undelivered()
     }
 
-    /// Takes the records that failed for good and went neither to a receipt nor to a dead-letter handler.
+    /// Takes the failed records that were not returned by a receipt or passed to the dead-letter handler.
     ///
-    /// They are in the order of acceptance, and count towards the bounds of the buffer until this method returns them.
+    /// The records have failed permanently and are in the order of acceptance. They count towards the buffer bounds
+    /// until they are taken.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
         self.core.pipeline.take_failed()
     }
 
-    /// Takes every record in the buffer (queued, in flight, failed), in the order of acceptance.
+    /// Takes all records in the buffer (queued, in flight, failed), in the order of acceptance.
     ///
-    /// The sink is empty afterwards and remains usable. The records that were not settled, and their receipts, have the
-    /// reason [`Withdrawn`](crate::record::FailureReason::Withdrawn).
+    /// Afterwards the sink is empty and can still be used. Records that were not settled fail with the reason
+    /// [`Withdrawn`](crate::record::FailureReason::Withdrawn), and their receipts complete with the same reason.
     ///
     /// Requests in flight are abandoned unless their response has arrived. Their records
-    /// [may have been written](Undelivered::may_have_been_written), so sending them again can cause duplicates. A sink
-    /// that waits for a busy stack of services loses its place in the queue.
+    /// [may have been written](Undelivered::may_have_been_written), so sending them again can cause duplicates. If the
+    /// sink is waiting for a shared service stack to become ready, it loses its place in the queue.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.service.release();
         self.core.take_undelivered()
     }
 
-    /// Boxes the stack of services, which removes it from the type of the sink.
+    /// Boxes the service stack, so that it no longer appears in the type of the sink.
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
@@ -261,11 +268,13 @@ impl<S> KinesisSink<S>
 where
     S: PutRecordsService,
 {
-    /// Collects responses, sends requests and sets the timer until the sink has to wait. The waker is then registered
-    /// with everything that the sink waits for, or woken if the task's budget is used up.
+    /// Processes responses, sends requests and sets the timer until the sink has to wait.
+    ///
+    /// On return, the waker is registered with every event that the sink waits for. If the task's budget is used up,
+    /// the waker has been woken instead.
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.drive_until_idle(cx);
-        // A driver publishes its state before the condition, for callers that read both.
+        // A producer's driver publishes the condition itself, after the rest of its state.
         if !self.core.is_driven {
             self.core.publish_condition();
         }
@@ -275,10 +284,10 @@ where
         self.core.drive_skip.begin();
         loop {
             let now = Instant::now().into_std();
-            // Before `collect`, so that a failure does not extend an outage that has already ended.
+            // Must precede `collect`, because a new failure would extend an outage that has already ended.
             self.core.log_reports(now);
-            // Before `dispatch`, because a response may require backoff. The next iteration registers the waker with
-            // the requests that `dispatch` sends.
+            // Must precede `dispatch`, because a response can start a backoff. The next iteration registers the waker
+            // for the requests that `dispatch` sends.
             let mut budget = self.collect(cx, now);
             let discovered = self.core.drive_discovery(cx, now);
             self.core.pipeline.advance(now);
@@ -286,7 +295,7 @@ where
             if budget.is_ready() {
                 budget = self.dispatch(cx, now, &mut has_sent);
             }
-            // Before the timer is set for the next report.
+            // Must precede `timer_fired`, which sets the timer for the next report.
             self.core.log_reports(now);
             if budget.is_pending() {
                 self.core.measure_if_due(now);
@@ -311,7 +320,7 @@ where
     ) -> Poll<()> {
         loop {
             if self.poll_budget(cx).is_pending() {
-                // A place in the queue of a shared service is kept, because the next poll follows at once.
+                // Keeps the place in the queue of a shared service, because the task was woken and polls again soon.
                 self.service.release_permit();
                 return Poll::Pending;
             }
@@ -323,9 +332,9 @@ where
                 Poll::Ready(Err(error)) => {
                     self.core.pipeline.fail_service(error, now);
                 }
-                // The request is built only now, because it grows while the service is busy.
+                // The request is built only now, so that it includes the records accepted while the service was busy.
                 Poll::Ready(Ok(())) => {
-                    // Panics outside of a runtime, so it comes before the request is built.
+                    // This panics outside of a runtime, so it must precede the construction of the request.
                     let runtime = Handle::current();
                     let Some((id, request, reason)) = self.core.pipeline.next_request(now) else {
                         if self.core.pipeline.is_unfinished() {
@@ -343,7 +352,7 @@ where
             }
             *has_sent = true;
         }
-        // Other users of a shared service get the place in the queue.
+        // The sink has nothing to send, so it gives up its place in the queue of a shared service.
         self.service.release();
         Poll::Ready(())
     }
@@ -357,17 +366,19 @@ where
         Poll::Ready(())
     }
 
-    /// Charges the task's budget for the work done. Wakes the waker and returns `Pending` if it is used up.
+    /// Charges the work that was done to the task's budget. If the budget is used up, wakes the task and returns
+    /// `Pending`.
     fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         poll_units(cx, self.core.pipeline.take_work())
     }
 
-    /// Returns `Ready` unless the task's budget is used up, so that a source that is always ready lets other tasks run.
+    /// Returns `Ready` unless the task's budget is used up. Without this, a source that is always ready could starve
+    /// other tasks.
     fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         poll_units(cx, 1 + self.core.pipeline.take_work()).map(Ok)
     }
 
-    /// True if the time has come for something.
+    /// Sets the timer to the pipeline's next wakeup. Returns `true` if the wakeup has been reached.
     fn timer_fired(&mut self, cx: &mut Context<'_>, now: std::time::Instant) -> bool {
         let Some(at) = self.core.pipeline.wakeup(now) else {
             self.core.timer = None;
@@ -377,14 +388,14 @@ where
         let runtime = Handle::current().id();
         let timer = self.core.timer.get_or_insert_with(|| (Box::pin(sleep_until(at)), runtime));
         if timer.0.deadline() != at || timer.1 != runtime {
-            // Not `reset`, because a sink that was moved needs a timer of its present runtime.
+            // `reset` would not be enough: a sink that was moved to another runtime needs a timer of that runtime.
             timer.0.set(sleep_until(at));
             timer.1 = runtime;
         }
         timer.0.as_mut().poll(cx).is_ready()
     }
 
-    /// Drives the sink. `flush` sends requests that are not full.
+    /// Drives the sink. If `flush` is `true`, partial requests are sent as well.
     pub(crate) fn drive_and_flush(&mut self, cx: &mut Context<'_>, flush: bool) {
         if flush {
             self.core.pipeline.flush();
@@ -392,7 +403,7 @@ where
         self.drive(cx);
     }
 
-    /// Returns `true` if `poll_ready` may return `Ready` without driving the sink.
+    /// Returns `true` if `poll_ready` can return `Ready` without driving the sink.
     fn take_skip(&mut self) -> bool {
         self.core.drive_skip.take_skip()
             && self.core.pipeline.has_capacity()
@@ -428,7 +439,7 @@ where
             return Poll::Ready(Err(Error::closed()));
         }
         if self.core.pipeline.is_closing() {
-            // Adapters call this before each `poll_close`, so an error would interrupt the close.
+            // Adapters call `poll_ready` before each `poll_close`, so an error here would interrupt the close.
             return Poll::Ready(Ok(()));
         }
         if self.take_skip() {
@@ -443,7 +454,7 @@ where
             return self.poll_proceed(cx);
         }
         if let Some(reason) = self.core.pipeline.blocked_by_failed() {
-            // Only the owner can free capacity, so `Pending` would last forever.
+            // The buffer is full of failed records that only the caller can take, so `Pending` would last forever.
             let reason = reason.clone();
             return Poll::Ready(Err(self.core.failed_error(reason)));
         }

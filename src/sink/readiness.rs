@@ -14,25 +14,26 @@ use super::requests::Interrupted;
 use crate::guard::catch_panic;
 use crate::service::{PutRecordsRequest, PutRecordsService};
 
-/// Time for which a ready instance is kept for the sink. If the sink is not polled, other users of a shared limit wait
-/// for this time.
+/// Time for which a ready instance is kept for the sink. If the sink is not polled, this is how long it can block other
+/// users of a shared limit.
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Service below a sink, which keeps a permit of a shared limit only while the sink uses it.
+/// Service that sends a sink's requests, and holds a permit of a shared limit only while the sink uses it.
 ///
-/// A tower service takes a place in a queue when `poll_ready` returns `Pending`. It keeps the place, and the permit that
-/// follows, until it is called or dropped. Therefore a pending instance moves into a task that polls it until it is
-/// ready, and the sink uses a fresh clone meanwhile. Dropping the pending instance releases its place.
+/// When `poll_ready` of a tower service returns `Pending`, the instance has a place in the queue of a shared limit. It
+/// keeps this place, and later the permit, until it is called or dropped. A pending instance is therefore moved into a
+/// task that polls it until it is ready, and is replaced with a fresh clone. Dropping the pending instance releases its
+/// place in the queue.
 pub(super) struct Readiness<S> {
     service: S,
-    /// `true` if `service` has become ready and was not called since.
+    /// `true` if `service` is ready and has not been called.
     is_ready: bool,
     waiting: Option<Waiting<S>>,
-    /// `None` for a stack that is not `Clone`, whose only instance is polled in place.
+    /// `None` if the service is not `Clone`. The only instance is then polled in place.
     factory: Option<Factory<S>>,
 }
 
-/// Source of fresh instances. The function pointers keep the bounds on `S` out of the sink's methods.
+/// Factory for fresh instances. It stores function pointers, so that the sink's methods need no bounds on `S`.
 struct Factory<S> {
     /// Never polled, so that its clones have no place in a queue.
     template: S,
@@ -54,7 +55,7 @@ impl<S> Readiness<S> {
         Self { service, is_ready: false, waiting: None, factory: None }
     }
 
-    /// Boxes the stack, and releases a place in the queue of a shared service.
+    /// Boxes the service, and releases its place in the queue of a shared limit.
     pub(super) fn boxed(self) -> Readiness<DefaultService>
     where
         S: PutRecordsService + Clone + Send + Sync + 'static,
@@ -68,13 +69,13 @@ impl<S> Readiness<S> {
         Readiness { service: boxed(self.service), is_ready: self.is_ready, waiting: None, factory }
     }
 
-    /// Releases the permit, and the place in the queue of a shared service.
+    /// Releases the permit, and the place in the queue of a shared limit.
     pub(super) fn release(&mut self) {
         self.waiting = None;
         self.release_permit();
     }
 
-    /// Releases the permit, but not a place in a queue.
+    /// Releases the permit. A place in the queue is kept.
     pub(super) fn release_permit(&mut self) {
         if self.is_ready {
             self.renew();
@@ -93,7 +94,8 @@ impl<S> Readiness<S>
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
 {
-    /// Polls for readiness. The caller must [call](Self::call) or [release](Self::release) the service in the same poll.
+    /// Polls for readiness. Before its own poll ends, the caller must [call](Self::call) or [release](Self::release)
+    /// the service.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.waiting.is_some()
             && let Some(collected) = ready!(self.collect(cx))
@@ -111,13 +113,14 @@ where
             }
             (Poll::Pending, None) => {}
             (Poll::Ready(Ok(())), _) => self.is_ready = true,
-            // By tower's contract, an instance is not polled again after an error.
+            // tower's contract forbids polling an instance again after an error.
             (Poll::Ready(Err(_)), _) => self.renew(),
         }
         polled
     }
 
-    /// Collects the waiting instance once it is ready or has failed. `None` if it was not collected in time.
+    /// Collects the waiting instance once it is ready or has failed. Returns `None` if it was dropped because it was
+    /// not collected in time.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
         let (Some(waiting), Some(factory)) = (&mut self.waiting, &self.factory) else {
             return Poll::Ready(None);
@@ -126,7 +129,7 @@ where
         if collected.is_ready() {
             self.waiting = None;
         } else if waiting.runtime != Handle::current().id() {
-            // The sink was moved, and the runtime of the task may never run again.
+            // The sink was moved to another runtime, and the runtime of the task might never run again.
             self.waiting = waiting.take().map(|service| (factory.wait)(service, cx));
         }
         collected
@@ -153,18 +156,20 @@ where
     }
 }
 
-/// Instance that is polled in a task. Dropping this releases its place at once, even if the task never runs again.
+/// Instance that is polled in a task. Dropping this value releases the instance's place in the queue immediately, even
+/// if the task never runs again.
 struct Waiting<S> {
     shared: Shared<S>,
     task: AbortHandle,
     runtime: runtime::Id,
 }
 
-/// State shared by the sink and the task. `poll_ready` is the only method of the service that is called under the lock.
+/// State shared by the sink and the task. The only method of the service that is called while the lock is held is
+/// `poll_ready`.
 struct Shared<S>(Arc<Mutex<State<S>>>);
 
 struct State<S> {
-    /// `None` once it was collected or released.
+    /// `None` once the instance was collected or dropped.
     service: Option<S>,
     result: Option<Result<(), BoxError>>,
     sink: Option<Waker>,
@@ -184,7 +189,8 @@ impl<S> Waiting<S> {
         Self { shared: Shared(state), task, runtime: runtime.id() }
     }
 
-    /// Returns the instance or its error. `None` if it was not collected in time.
+    /// Polls for the instance or its error. Returns `None` if the instance was dropped because it was not collected in
+    /// time.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
         let mut state = self.shared.lock();
         if state.service.is_some() && state.result.is_none() {
@@ -216,8 +222,8 @@ impl<S> Shared<S> {
     }
 }
 
-/// The task's side of [`Waiting`]. Dropping it, after [`COLLECT_TIMEOUT`] or with the runtime, drops an instance that
-/// was not collected.
+/// Part of [`Waiting`] that is owned by the task. It is dropped [`COLLECT_TIMEOUT`] after the instance became ready, or
+/// together with the runtime. An instance that was not collected by then is dropped as well.
 struct Poller<S>(Shared<S>);
 
 impl<S> Poller<S>
@@ -250,7 +256,7 @@ impl<S> Drop for Poller<S> {
         let sink = state.sink.take();
         drop(state);
         drop(service);
-        // The waker is still registered if the service has not become ready. The sink must poll again.
+        // If the service has not become ready, the sink's waker is still registered, and the sink must poll again.
         if let Some(sink) = sink {
             sink.wake();
         }

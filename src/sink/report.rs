@@ -1,4 +1,4 @@
-//! Reports to receipts, dead-letter handlers, logs and the metrics recorder.
+//! Reporting of outcomes to receipts, dead-letter handlers, logs and the metrics recorder.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::pipeline::{OutageKind, Report, Stage};
 use crate::trace::TARGET;
 
 impl Core {
-    /// Reports settled records. Returns a fatal error, if there is one.
+    /// Notifies receipts and handlers of settled records. Returns the fatal error, if one was not reported yet.
     pub(super) fn report(&mut self) -> Result<(), Error> {
         self.notify();
         self.take_fatal().map_or(Ok(()), Err)
@@ -27,7 +27,7 @@ impl Core {
         }
     }
 
-    /// Takes the error that stops the sink. Afterwards requests are sent again.
+    /// Takes the fatal error that keeps the sink from sending. Afterwards the sink sends requests again.
     pub(crate) fn take_fatal(&mut self) -> Option<Error> {
         let source = self.pipeline.health_mut().take_fatal()?;
         let kept = self.pipeline.queued() + self.pipeline.in_flight();
@@ -58,20 +58,20 @@ impl Core {
     #[cfg(not(feature = "metrics"))]
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
-    /// Settles completed requests, and reports for the last time.
+    /// Settles the requests that have completed, and notifies receipts and handlers for the last time.
     pub(super) fn shutdown(&mut self) {
-        // Dead-letter handlers are not called while the thread unwinds.
+        // Dead-letter handlers are not called during a panic.
         if !std::thread::panicking() {
             self.collect_ended();
             let Self { pipeline, dead_letters, .. } = self;
             let mut offer = || pipeline.offer_failed(dead_letters.as_ref());
-            // Terminates, because each panic consumes a record.
+            // The loop terminates, because each panic of the handler consumes a record.
             while catch_panic(&mut offer).is_none() {}
         }
         self.pipeline.settlement_mut().notify();
     }
 
-    /// Logs reports of failing requests and entries. Individual retries are not logged.
+    /// Logs outages, the fallback to aggregation by partition key, and failed records. Does not log individual retries.
     pub(super) fn log_reports(&mut self, now: Instant) {
         while let Some(report) = self.pipeline.take_report(now) {
             self.log_report(&report, now);
@@ -87,7 +87,7 @@ impl Core {
         self.log_lost(now);
     }
 
-    /// Logs the end of an outage, because the sink is no longer polled.
+    /// Logs the end of an outage immediately, because the sink is not polled again.
     pub(super) fn log_last_report(&mut self) {
         let now = tokio::time::Instant::now().into_std();
         while let Some(report) = self.pipeline.health_mut().take_last_report() {

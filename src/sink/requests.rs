@@ -11,8 +11,8 @@ use crate::service::PutRecordsResponse;
 
 type TaskResult = Result<PutRecordsResponse, BoxError>;
 
-/// Requests in flight, each in a separate task, so that they complete while the sink is not polled. Dropping this aborts
-/// them.
+/// Requests in flight. Each request runs in a separate task, so it completes even while the sink is not polled.
+/// Dropping this value aborts the tasks.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     tasks: JoinSet<TaskResult>,
@@ -43,7 +43,7 @@ impl Requests {
         Some(self.finish(joined))
     }
 
-    /// Adds a request whose service panicked in `call`. It completes like one whose future panicked.
+    /// Adds a request whose service panicked in `call`. The request completes as if its future had panicked.
     pub(super) fn spawn_panicked(&mut self, id: RequestId, runtime: &Handle) {
         self.spawn(id, std::future::ready(Err(Interrupted::Panicked)), runtime);
     }
@@ -63,9 +63,9 @@ impl Requests {
     }
 }
 
-/// Interrupted request or `poll_ready`. The outcome of the request is unknown.
+/// Error of a request, or of a `poll_ready` call, that was interrupted. The outcome of the request is unknown.
 ///
-/// Does not contain the panic message, which may quote a payload.
+/// The panic message is not included, because it can contain a payload.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interrupted {
     #[error("the service panicked")]

@@ -23,25 +23,29 @@ use crate::stream::StreamId;
 
 /// State shared by the handles of a producer and their driver.
 ///
-/// A record needs a [`Permit`] of two semaphores, which are fair. It keeps the permits while it counts towards the
-/// bounds: in the queue, in the sink, and as a collected failed record until a caller takes it.
+/// A record needs a [`Permit`] from two fair semaphores, one for the number of records and one for bytes. It keeps the
+/// permit while it counts towards the buffer bounds: in the queue, in the sink, and after a permanent failure until a
+/// caller takes it.
 ///
-/// A record is accepted if it is queued while the queue is open. No user code runs under the lock of the queue.
+/// A record is accepted when it is added to the queue, which is possible only while the queue is open. No user code
+/// runs while the lock of the queue is held.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) stream: StreamId,
     limits: Limits,
-    /// Record size limit in effect, which the stream's description can change.
+    /// Record size limit that is in effect. The stream description can change it.
     record_bytes: AtomicUsize,
-    /// `true` while the sink waits for the stream's description.
+    /// `true` while the sink waits for the stream description or the shard list.
     on_hold: watch::Sender<bool>,
     records: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    /// Locked while a caller enters the queues of both semaphores, so that it has the same position in both.
+    /// Locked while a caller enters the queues of both semaphores, so that the caller has the same position in both.
     acquire_lock: Mutex<()>,
     largest_record: AtomicUsize,
-    /// Buffered bytes without permits. A semaphore cannot go below zero, but the buffer can exceed its bound: by a record
-    /// that is larger than its permit, or by the buffer of the sink before it had a driver.
+    /// Number of buffered bytes that have no permits.
+    ///
+    /// A semaphore cannot go below zero, but the buffer can exceed its bound. This happens if a record is larger than
+    /// its permit, or if the buffer already exceeded its bound when the driver was attached.
     deficit: AtomicUsize,
     max_records: usize,
     max_bytes: usize,
@@ -53,14 +57,14 @@ pub(super) struct Channel {
 
 pub(super) type FlushReply = oneshot::Receiver<Result<(), Error>>;
 
-/// Permits for one record. Dropping it returns them.
+/// Permits for one record. They are returned on drop.
 #[derive(Debug)]
 pub(super) struct Permit {
     record: OwnedSemaphorePermit,
     bytes: OwnedSemaphorePermit,
 }
 
-/// Counts a caller that waits for a permit until the guard is dropped.
+/// Guard that counts a caller as waiting for a permit until it is dropped.
 struct WaiterGuard<'a>(&'a Channel);
 
 impl<'a> WaiterGuard<'a> {
@@ -104,7 +108,7 @@ impl Channel {
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        // The queue is consistent even after a panic.
+        // A poisoned lock is ignored, because the queue is consistent even after a panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,7 +116,7 @@ impl Channel {
         self.state.subscribe()
     }
 
-    /// Sets the state. A stop is final and keeps its first reason.
+    /// Sets the state. Once the producer has stopped, the state can change only to a later stage.
     pub(super) fn set_state(&self, state: State) {
         let modify = |current: &mut State| {
             let is_later = current.stage() == 0 || current.stage() < state.stage();
@@ -161,7 +165,7 @@ impl Channel {
         select(described, refused).await;
     }
 
-    /// Checks a record. Waits for the stream's description if the record may be too large.
+    /// Checks a record against the limits. If the record might be too large, waits for the stream description.
     pub(super) async fn check(&self, record: Record) -> Result<Record, Error> {
         match self.check_now(record) {
             Err(error) if error.kind() == ErrorKind::Full => {
@@ -178,7 +182,8 @@ impl Channel {
         }
     }
 
-    /// Checks a record. Returns [`Full`](Rejection::Full) if it may be too large and the stream is not described yet.
+    /// Checks a record against the limits. Returns [`Full`](Rejection::Full) if the record might be too large and the
+    /// stream description is not known yet.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, Error> {
         let on_hold = self.is_on_hold();
         let limits =
@@ -212,7 +217,7 @@ impl Channel {
         self.state.borrow().refusal()
     }
 
-    /// Returns the rejection of a record that cannot be accepted before failed records are taken.
+    /// Returns a rejection if a record of `size` bytes cannot be accepted until failed records are taken.
     fn cannot_fit(&self, state: &State, size: usize) -> Option<Rejection> {
         let State::Keeping { failed, reason } = state else { return None };
         let fits = failed.records < self.max_records
@@ -225,13 +230,13 @@ impl Channel {
         self.refusal().unwrap_or(Rejection::Closed)
     }
 
-    /// Returns the byte permits that a record requires: at most half of all, so that a large record does not wait until
-    /// all other records are settled.
+    /// Returns the number of byte permits that a record needs. This is at most half of all byte permits, so that a
+    /// large record does not have to wait until all other records are settled.
     fn byte_permits(&self, size: usize) -> u32 {
         u32::try_from(size.min(self.max_bytes.div_ceil(2))).unwrap_or(u32::MAX)
     }
 
-    /// Returns the expected size of the next record: that of the largest so far.
+    /// Returns the expected size of the next record, which is the size of the largest record so far.
     pub(super) fn expected_bytes(&self) -> usize {
         match self.largest_record.load(Ordering::Relaxed) {
             0 => self.record_bytes.load(Ordering::Relaxed).min(DEFAULT_RECORD_BYTES),
@@ -261,7 +266,7 @@ impl Channel {
         })
     }
 
-    /// Like [`try_reserve`](Self::try_reserve), but notifies the driver if the buffer is full.
+    /// Reserves a permit like [`try_reserve`](Self::try_reserve), and notifies the driver if the buffer is full.
     pub(super) fn try_reserve_or_notify(&self, size: usize) -> Result<Permit, Rejection> {
         let permit = self.try_reserve(size);
         if let Err(Rejection::Full) = permit {
@@ -273,14 +278,15 @@ impl Channel {
         permit
     }
 
-    /// Waits for the permit of a record of `size` bytes. Dropping the future loses the place in the queue.
+    /// Waits for a permit for a record of `size` bytes. If the future is dropped, the place in the queue is lost.
     pub(super) async fn reserve(self: Arc<Self>, size: usize) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
         let record = self.records.clone().acquire_owned();
         let bytes = self.bytes.clone().acquire_many_owned(self.byte_permits(size));
-        // Enters both queues in one poll, whatever the task's budget is. Otherwise two callers could wait for each other.
+        // Enters both queues in a single poll, even if the task's budget is used up. Otherwise two callers could wait
+        // for each other.
         let mut acquire = pin!(unconstrained(async {
             let (record, bytes) = join(record, bytes).await;
             Some(Permit { record: record.ok()?, bytes: bytes.ok()? })
@@ -292,7 +298,7 @@ impl Channel {
         if let Poll::Ready(permit) = first.await {
             return permit.ok_or_else(|| self.closed_rejection());
         }
-        // After the first poll, because the driver is woken only for callers that wait.
+        // Must follow the first poll, because the driver is woken only for callers that wait.
         let _waiter = WaiterGuard::new(&self, self.byte_permits(size) as usize);
         let mut state = self.watch();
         let rejection = |state: &State| state.refusal().or_else(|| self.cannot_fit(state, size));
@@ -306,7 +312,7 @@ impl Channel {
         }
     }
 
-    /// Accepts a record with a permit, which may have been reserved for another size.
+    /// Accepts a record that has a permit. The permit may have been reserved for a record of a different size.
     pub(super) fn push(&self, record: Record, mut permit: Permit) -> Result<(), Error> {
         let size = record.size();
         let accepted_at = Instant::now();
@@ -330,7 +336,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Checks and accepts a record with the permit of the reservation, or with a new permit if there is none.
+    /// Checks and accepts a record. Uses the permit of the reservation, or a new permit if none is reserved.
     pub(super) fn accept_reserved(
         &self,
         record: Record,
@@ -351,7 +357,7 @@ impl Channel {
     fn post(&self, command: Command) -> bool {
         let mut queue = self.queue();
         if queue.phase == Phase::Terminated {
-            // Dropping the command can run user code, so the lock is released first.
+            // Dropping `command` can run user code, so the lock is released first.
             drop(queue);
             return false;
         }
@@ -360,7 +366,7 @@ impl Channel {
         true
     }
 
-    /// Asks the driver to reply when every accepted record is settled. Returns `None` if the buffer is empty.
+    /// Requests a reply from the driver once all accepted records are settled. Returns `None` if the buffer is empty.
     pub(super) fn flush(&self) -> Result<Option<FlushReply>, Error> {
         {
             let queue = self.queue();
@@ -377,7 +383,7 @@ impl Channel {
         self.final_flush_result().map(|()| None)
     }
 
-    /// Returns the result of a flush to which the driver did not reply before it ended.
+    /// Returns the result of a flush if the driver ended before it replied.
     pub(super) fn final_flush_result(&self) -> Result<(), Error> {
         let queue = self.queue();
         queue.stop_reason.as_ref().unwrap_or(&StopReason::Abandoned).flush_result(&self.stream)?;
@@ -392,7 +398,7 @@ impl Channel {
     pub(super) async fn collect_failed(&self) {
         let (sender, receiver) = oneshot::channel();
         if self.post(Command::TakeFailed(sender)) {
-            // An error means that the driver has ended, and has collected all records.
+            // An error means that the driver has ended. In this case it has already collected all records.
             let _ = receiver.await;
         }
     }
@@ -403,10 +409,10 @@ impl Channel {
             let taken = std::mem::take(&mut queue.undelivered);
             let size = std::mem::take(&mut queue.collected);
             queue.takes += u64::from(!taken.is_empty());
-            // `occupied` must not compare the permits before they are returned.
+            // The clone makes `occupied` return `None` until the permits below are returned.
             let reserved = self.records.clone();
             if size.records > 0 {
-                // The driver's published state may still count these records.
+                // The driver must publish its state again, because the published state can still count these records.
                 wake(queue);
             }
             (taken, size, reserved)
@@ -421,16 +427,17 @@ impl Channel {
         self.queue().takes
     }
 
-    /// Takes the permits of records that were in the sink before it had a driver.
+    /// Takes permits for the records that were in the sink when the driver was attached.
     pub(super) fn occupy(&self, buffered: Size) {
         self.records.forget_permits(buffered.records);
         self.take_bytes(buffered.bytes, buffered.bytes);
     }
 
-    /// Returns the permits of records that have left the sink, except for those that have returned.
+    /// Returns the permits of the records that have left the sink, except for records that the dead-letter handler has
+    /// returned to the sink.
     pub(super) fn apply(&self, change: BufferChange) {
         let BufferChange { released, returned } = change;
-        // A dead-letter handler may return a larger record than it was given.
+        // A dead-letter handler can return a larger record than the one that was passed to it.
         let growth = returned.bytes.saturating_sub(released.bytes);
         self.take_bytes(growth, growth);
         self.release(
@@ -439,13 +446,14 @@ impl Channel {
         );
     }
 
-    /// Takes up to `permits` for `bytes` that are already buffered, and adds the rest to the deficit.
+    /// Takes up to `permits` byte permits for `bytes` that are already buffered. The bytes that remain without a permit
+    /// are added to the deficit.
     fn take_bytes(&self, permits: usize, bytes: usize) {
         let taken = self.bytes.forget_permits(permits);
         self.deficit.fetch_add(bytes - taken, Ordering::Relaxed);
     }
 
-    /// Reduces the deficit, and returns the remaining permits.
+    /// Returns permits to the semaphores. Bytes first reduce the deficit, and only the rest becomes available.
     fn release(&self, records: usize, bytes: usize) {
         let reduce = |deficit: usize| Some(deficit.saturating_sub(bytes));
         let deficit = self.deficit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reduce);
@@ -454,8 +462,8 @@ impl Channel {
         self.bytes.add_permits(bytes - reduction);
     }
 
-    /// Asserts that the permits match the buffered records. `buffered` are the records of the sink and the driver, which
-    /// must not change during the call.
+    /// Asserts in debug builds that the permits match the buffered records. `buffered` is the size of the records in
+    /// the sink and the driver, and must not change during the call.
     pub(super) fn debug_assert_permits(&self, mut buffered: Size) {
         if !cfg!(debug_assertions) {
             return;
@@ -468,11 +476,11 @@ impl Channel {
         }
     }
 
-    /// Returns the size of the records that have permits, including the deficit. `None` while a caller reserves permits
-    /// or waits for them.
+    /// Returns the size of the records that have permits, including the deficit. Returns `None` while a caller has
+    /// reserved permits or waits for them.
     pub(super) fn occupied(&self) -> Option<Size> {
-        // The lock prevents new reservations. Earlier reservations and waiting callers have a clone of each semaphore
-        // until they have returned their permits.
+        // The lock prevents new reservations. Existing reservations and waiting callers hold a clone of each semaphore
+        // until their permits are used or returned.
         let _lock = self.acquire_lock.try_lock().ok()?;
         if Arc::strong_count(&self.records) > 1 || Arc::strong_count(&self.bytes) > 1 {
             return None;
@@ -487,7 +495,7 @@ impl Channel {
 
     /// Closes the queue. The driver settles the accepted records.
     pub(super) fn close(&self, reason: StopReason) {
-        // Before the phase, because a caller that finds the queue closed reads the reason.
+        // Must precede the change of the phase, because a caller that finds the queue closed reads the reason.
         self.condition.set(reason.condition(false));
         self.set_state(State::Draining(reason));
         let mut queue = self.queue();
@@ -500,7 +508,7 @@ impl Channel {
         self.bytes.close();
     }
 
-    /// Asks the driver to withdraw every unsettled record.
+    /// Requests that the driver withdraws all unsettled records.
     pub(super) fn abort(&self) {
         let mut queue = self.queue();
         queue.abort_requested = true;
@@ -529,7 +537,7 @@ impl Channel {
         &self.condition
     }
 
-    /// Returns the status as of the latest poll of the driver, with the records that were accepted since.
+    /// Returns the status at the latest poll of the driver. Records that were accepted since then are added.
     pub(super) fn status(&self) -> Status {
         let now = Instant::now().into_std();
         let queue = self.queue();

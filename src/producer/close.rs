@@ -4,7 +4,7 @@ use super::state::{State, StopReason};
 use crate::error::Error;
 
 impl Channel {
-    /// Waits until the driver has ended. The error returns undelivered records.
+    /// Waits until the driver has ended. Undelivered records are returned in the error.
     pub(super) async fn terminated(&self) -> Result<(), Error> {
         let mut state = self.watch();
         let terminated = state.wait_for(State::is_terminated).await.map(|state| state.clone());

@@ -24,10 +24,13 @@ use crate::sink::{
 };
 use crate::trace::TARGET;
 
-/// Maximum budget of a poll for commands, in units of the task's budget. Half of it is left to the sink.
+/// Maximum share of the task's budget that one poll uses for commands: half of the budget. The other half is left to
+/// the sink.
 const COMMAND_UNITS: usize = 64;
+/// Number of commands that use one unit of the task's budget.
 const UNIT_COMMANDS: usize = 16;
-/// Number of commands in a poll after which more are likely to follow: a task's budget.
+/// Number of commands in one poll from which the driver expects more commands. It equals a task's budget: a source that
+/// has sent this many commands has used up its budget, and continues after other tasks have run.
 const BURST_COMMANDS: usize = 128;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,35 +38,36 @@ struct Drained {
     commands: usize,
     /// Units of the task's budget.
     units: usize,
-    /// `true` if commands may remain for which the driver will not be woken.
+    /// `true` if commands can remain for which the driver will not be woken.
     is_partial: bool,
 }
 
 /// Future that owns and polls the sink of a [`Producer`](crate::Producer).
 ///
-/// [`KinesisSink::into_producer`] returns it. It completes once the producer was closed or its last handle was dropped,
-/// and every accepted record is settled or returned.
+/// It is returned by [`KinesisSink::into_producer`]. The future completes after the producer was closed, or its last
+/// handle was dropped, and all accepted records are settled. It also completes after the producer has
+/// [stopped](crate::ErrorKind::Stopped).
 ///
 /// # Panics
 ///
-/// Panics if it is polled outside of a tokio runtime whose timer is enabled.
+/// Panics if it is polled outside of a tokio runtime or if the timer of the runtime is disabled.
 ///
 /// # Cancel safety
 ///
-/// Dropping it before it completes ends the producer. Receipts complete with
-/// [`FailureReason::Abandoned`](crate::record::FailureReason::Abandoned), and calls of the producer return
-/// [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). Records without a receipt are kept for
-/// [`Producer::take_failed`](crate::Producer::take_failed).
+/// Dropping the driver before it completes ends the producer. Receipts of unsettled records complete with
+/// [`FailureReason::Abandoned`](crate::record::FailureReason::Abandoned), and methods of the producer return
+/// [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). Records without a receipt are kept until
+/// [`Producer::take_failed`](crate::Producer::take_failed) returns them.
 #[must_use = "a driver does nothing unless it is polled; spawn it"]
 pub struct Driver<S = DefaultService> {
     sink: KinesisSink<S>,
     channel: Arc<Channel>,
     policy: FatalPolicy,
-    /// Commands taken from the queue. Usually empty between polls, and kept to reuse its memory.
+    /// Commands that were taken from the queue. The inbox is usually empty between polls, and its memory is reused.
     inbox: VecDeque<Command>,
-    /// Pending flushes, each with the position before which every record must be settled.
+    /// Pending flushes. Each waits until all records before its position are settled.
     flushes: Vec<(u64, oneshot::Sender<Result<(), Error>>)>,
-    /// Records passed to the sink since its state was published.
+    /// Records that were passed to the sink since its state was last published.
     admitted: Size,
     stopped: Option<Arc<AttemptError>>,
     /// Number of records that failed because the producer has stopped.
@@ -106,12 +110,13 @@ impl<S> Driver<S> {
         self.drain_queue(None, usize::MAX);
     }
 
-    /// Executes commands of the queue, for at most this many units of work. The rest stays in the inbox.
+    /// Executes commands from the queue, for at most `max_units` units of work. The remaining commands stay in the
+    /// inbox.
     fn drain_queue(&mut self, waker: Option<Waker>, max_units: usize) -> Drained {
         let mut queue = self.channel.queue();
         let takes_all = self.inbox.is_empty();
         if takes_all {
-            // The age of the taken commands until the state is published again.
+            // Keeps the age of the oldest record correct until the state is published again.
             let oldest = queue.published.oldest_accepted_at.or(queue.pending_since);
             queue.published.oldest_accepted_at = oldest;
             mem::swap(&mut queue.commands, &mut self.inbox);
@@ -126,7 +131,7 @@ impl<S> Driver<S> {
         let mut drained = self.drain_inbox(max_units);
         drained.is_partial = !(takes_all && self.inbox.is_empty());
         self.sink.core.set_waiter(waiter_bytes);
-        // Closing and aborting must follow all accepted records.
+        // The sink must receive all accepted records before it is closed or aborted.
         if !drained.is_partial {
             if is_draining {
                 self.sink.core.start_close();
@@ -170,7 +175,7 @@ impl<S> Driver<S> {
                     units += self.sink.core.admit(record, accepted_at);
                 }
                 Command::Flush(reply) => {
-                    // Flushes of dropped callers would accumulate during an outage.
+                    // Without this, flushes of dropped callers would accumulate during an outage.
                     if self.flushes.len() == self.flushes.capacity() {
                         self.flushes.retain(|(_, reply)| !reply.is_closed());
                     }
@@ -183,14 +188,14 @@ impl<S> Driver<S> {
         if !callers.is_empty() {
             self.collect_failed();
             for reply in callers {
-                // If the caller was dropped, the next caller takes the records.
+                // If this caller was dropped, the next caller takes the records.
                 let _ = reply.send(());
             }
         }
         Drained { commands, units, is_partial: false }
     }
 
-    /// Moves the failed records from the sink to the channel. They keep their permits until a caller takes them.
+    /// Moves the failed records from the sink to the channel. The records keep their permits until a caller takes them.
     fn collect_failed(&mut self) {
         self.return_permits();
         let failed = self.sink.core.take_failed();
@@ -208,11 +213,11 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Publishes the state of the sink, and returns the permits of the records that have left it.
+    /// Publishes the state of the sink, and returns the permits of the records that have left the sink.
     fn publish(&mut self) {
         let admitted = mem::take(&mut self.admitted);
         let snapshot = self.sink.core.snapshot();
-        // Before the permits are returned, so that the status never counts more records than there are permits.
+        // Must precede the return of permits, so that the status never counts more records than there are permits.
         self.channel.publish(&snapshot, admitted);
         let limits = snapshot.limits;
         let on_hold = !snapshot.is_ready_to_send;
@@ -242,7 +247,8 @@ impl<S> Driver<S> {
         (queue.collected, last.map(|last| last.reason().clone()))
     }
 
-    /// Returns `true` if the driver retries a refusal: it has records, or the stream must be described.
+    /// Returns `true` if the driver retries although the service refuses every request: the policy is `Retry`, and the
+    /// sink has records or requires a stream description.
     fn keeps_retrying(&self, snapshot: &Snapshot<'_>) -> bool {
         let retries = !snapshot.is_settled || !snapshot.is_ready_to_send;
         self.policy == FatalPolicy::Retry && retries
@@ -310,8 +316,8 @@ impl<S> Driver<S> {
         );
     }
 
-    /// Ends the producer, and notifies all callers. `undelivered` are the records without a receipt, and `returned`
-    /// also counts the records with one.
+    /// Ends the producer and notifies all callers. `undelivered` contains the records without a receipt. `returned` is
+    /// the number of undelivered records with and without a receipt.
     fn finish(&mut self, undelivered: Vec<Undelivered>, returned: usize, reason: StopReason) {
         self.terminated = true;
         let snapshot = self.sink.core.snapshot();
@@ -332,7 +338,7 @@ impl<S> Driver<S> {
             self.log_stop(cause, left);
         }
         self.channel.terminate(reason);
-        // Dropping the senders notifies the callers, which then read the state.
+        // Dropping the senders notifies the callers, which then read the published state.
         drop((late, waker, mem::take(&mut self.flushes)));
     }
 }
@@ -344,7 +350,7 @@ where
     fn drive(&mut self, cx: &mut Context<'_>, flush: bool) {
         loop {
             self.sink.drive_and_flush(cx, flush);
-            // Before receipts are completed, so that the caller of a settled record finds its capacity free.
+            // Must precede `notify`, so that the capacity is free when a caller learns that its record is settled.
             self.publish();
             self.sink.core.notify();
             let Some(cause) = self.sink.core.fatal().cloned() else { return };
@@ -358,8 +364,9 @@ where
         }
     }
 
-    /// Closes the channel, and fails all records once the requests in flight have completed. The sink sends no request
-    /// until its error is taken.
+    /// Closes the channel, and fails all records once the requests in flight have completed.
+    ///
+    /// The sink sends no more requests, because its fatal error is not taken.
     fn stop(&mut self, cause: Arc<AttemptError>) {
         self.channel.close(StopReason::Refused(cause.clone()));
         self.stopped = Some(cause.clone());
@@ -395,9 +402,10 @@ where
             return Poll::Ready(());
         }
         let drained = this.drain_queue(Some(cx.waker().clone()), COMMAND_UNITS);
-        // The sink is driven with the rest of the budget, and yields when it is used up.
+        // The sink is driven with the rest of the budget, and yields when the budget is used up.
         let _ = poll_units(cx, drained.units.min(COMMAND_UNITS));
-        // A source that has used up its budget continues after this poll, so that its records fill the request.
+        // A source that has used up its budget will send more records after this poll. A flush now would send a partial
+        // request.
         let expects_more = drained.is_partial || drained.commands >= BURST_COMMANDS;
         this.drive(cx, !expects_more);
         this.publish();
@@ -418,7 +426,7 @@ impl<S> Drop for Driver<S> {
         if self.terminated {
             return;
         }
-        // Before the commands are drained, so that no record is accepted afterwards.
+        // Must precede the draining of commands, so that no record is accepted afterwards.
         self.channel.close(StopReason::Abandoned);
         self.drain_all();
         let (records, undelivered) = self.sink.core.abandon();

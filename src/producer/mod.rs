@@ -1,6 +1,6 @@
-//! Sink shared by many tasks.
+//! A sink that many tasks can share.
 //!
-//! A [`Producer`] is a handle to a sink that a [`Driver`] owns and polls.
+//! A [`Producer`] is a handle to a sink. The sink is owned and polled by a [`Driver`].
 
 mod channel;
 mod close;
@@ -34,11 +34,11 @@ use crate::sink::KinesisSink;
 use crate::status::{ConditionWatch, Status};
 use crate::stream::StreamId;
 
-/// Handle to a sink that a separate task polls, which is cheap to clone.
+/// Cheaply cloneable handle to a sink that is polled by a separate task.
 ///
-/// The task runs the [`Driver`], which owns the sink, so that retries and lingering records are sent without a caller.
-/// [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its driver. Give each task a clone of
-/// the producer.
+/// The separate task runs the [`Driver`], which owns the sink. Retries and lingering records are therefore sent even if
+/// no caller polls anything. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its
+/// driver. Give each task that sends records a clone of the producer.
 ///
 /// ```no_run
 /// use kinesis_sink::{KinesisSink, Record};
@@ -70,8 +70,8 @@ use crate::stream::StreamId;
 /// | [`send`](Self::send), [`try_send`](Self::try_send) | when the record is accepted | |
 /// | [`put`](Self::put), [`try_put`](Self::try_put) | when the record is accepted | a [`Receipt`], the future of its [`Delivery`](crate::Delivery) |
 /// | [`sink()`](Self::sink) | immediately | a [`futures::Sink`], for `forward` and `send_all` |
-/// | [`put_all(stream)`](Self::put_all) | immediately | a stream of the records' outcomes, each with a context such as an offset |
-/// | [`tower::Service<Record>`](tower::Service) | when the record is delivered | a `Delivery`, for layers and `call_all` over single records |
+/// | [`put_all(stream)`](Self::put_all) | immediately | a stream of outcomes, each with a context such as an offset |
+/// | [`tower::Service<Record>`](tower::Service) | when the record is delivered | a `Delivery`; allows tower layers and `call_all` for single records |
 ///
 /// # Sink or producer?
 ///
@@ -84,46 +84,51 @@ use crate::stream::StreamId;
 /// | fatal error | returned by the poll methods | handled by the [`FatalPolicy`](crate::settings::FatalPolicy) |
 /// | runtime | polled inside of tokio | driver inside of tokio, handles anywhere |
 /// | cost per record | no lock, no other task | two short locks and some atomics; with a receipt two small allocations |
-/// | drop | abandons the records in the buffer, and logs a warning | drop of the last handle: the driver drains the buffer, then ends |
+/// | drop | abandons the records in the buffer, and logs a warning | when the last handle is dropped, the driver drains the buffer and ends |
 ///
 /// # Backpressure
 ///
-/// The bounds are those of the sink, [`buffer_records`](crate::Settings::buffer_records) and
-/// [`buffer_bytes`](crate::Settings::buffer_bytes). They include accepted records that have not reached the driver, and
-/// failed records that were not taken. While a bound is reached, `send` and `put` wait in the order of their calls, so
-/// that a busy task cannot starve others. `try_send` and `try_put` fail while a task waits. A record of more than half
-/// of `buffer_bytes` waits until half of them are free, so two such records can exceed the bound.
+/// A producer has the same buffer bounds as a sink: [`buffer_records`](crate::Settings::buffer_records) and
+/// [`buffer_bytes`](crate::Settings::buffer_bytes). Accepted records that the driver has not processed yet and failed
+/// records that were not taken count towards the bounds.
+///
+/// While the buffer is full, `send` and `put` wait. Waiting calls are served in the order in which they were made, so
+/// that a busy task cannot starve others. `try_send` and `try_put` return an error if the buffer is full or if another
+/// task is waiting.
+///
+/// A record that is larger than half of `buffer_bytes` waits until half of `buffer_bytes` is free. Two such records can
+/// therefore exceed the bound.
 ///
 /// # Errors
 ///
-/// A record that is not accepted is returned [in the error](Error::into_record). The
-/// [`FatalPolicy`](crate::settings::FatalPolicy) applies when the service refuses every request: by default the producer
-/// stops and returns its records.
+/// A record that was not accepted is returned [in the error](Error::into_record). If the service refuses every request,
+/// the [`FatalPolicy`](crate::settings::FatalPolicy) applies: by default, the producer stops and returns its records.
 ///
-/// The receipt of a record that fails for good returns it. Without a receipt, the record goes to the dead-letter
-/// handler. Without a handler, it is kept for [`take_failed`](Self::take_failed).
+/// A permanently failed record is returned by its receipt. If the record has no receipt, it is passed to the
+/// dead-letter handler. If there is no handler either, the record is kept until [`take_failed`](Self::take_failed) is
+/// called.
 ///
 /// # Shutdown
 ///
-/// [`close`](Self::close), [`close_within`](Self::close_within) and the drop of the last handle drain the accepted
-/// records and end the driver. Clones, [sinks](Self::sink) and [`PutAll`] streams are handles. Afterwards every send
-/// returns an error with the record. Dropping the last handle does not wait for the drain, so call `close` before the
-/// program ends.
+/// The producer is closed by [`close`](Self::close), by [`close_within`](Self::close_within), or when its last handle
+/// is dropped. Clones, [sinks](Self::sink) and [`PutAll`] streams are handles. The driver then drains the accepted
+/// records and ends. After the producer was closed, sending a record returns an error that contains the record.
 ///
-/// A handle that the driver owns, for example in the dead-letter handler, keeps the producer open.
+/// Dropping the last handle does not wait until the records are drained, so call `close` before the program ends. A
+/// handle that the driver itself owns, for example in the dead-letter handler, keeps the producer open.
 ///
 /// # Cancel safety
 ///
-/// If the future of `send` or `put` is dropped before it is ready, the record was not accepted and is dropped. Its place
-/// in the queue is lost. The other methods document their cancel safety.
+/// If the future of `send` or `put` is dropped before it is ready, the record is not accepted: it is dropped and loses
+/// its place in the queue. The other methods document their cancel safety.
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<Handle>,
-    /// Used by the poll methods of `Service`.
+    /// Permit that `poll_ready` of the `Service` implementation has reserved.
     reservation: Reservation,
 }
 
-/// State shared by the handles of a producer. Dropping it closes the producer.
+/// Part of a producer that all of its handles share. It is dropped with the last handle, which closes the producer.
 struct Handle(Arc<Channel>);
 
 impl Drop for Handle {
@@ -140,7 +145,7 @@ where
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime. The driver panics if the runtime's timer is not enabled.
+    /// Panics if it is called outside of a tokio runtime. The driver panics if the timer of the runtime is disabled.
     #[must_use = "dropping the last handle closes the producer"]
     pub fn spawn(self) -> Producer
     where
@@ -151,9 +156,10 @@ where
         producer
     }
 
-    /// Converts the sink into a producer and its driver, a future that the caller spawns or polls.
+    /// Converts the sink into a producer and its driver.
     ///
-    /// Records are sent only while the driver is polled. Until then accepted records stay in the buffer.
+    /// The driver is a future that the caller must spawn or poll. Records are sent only while the driver is polled;
+    /// until then, accepted records stay in the buffer.
     ///
     /// ```no_run
     /// use kinesis_sink::{KinesisSink, Record};
@@ -163,7 +169,7 @@ where
     /// let driver = tokio::spawn(driver);
     /// producer.send(Record::from("a record")).await?;
     /// drop(producer);
-    /// // Ready when every record is settled. An error if the driver panicked.
+    /// // Completes when every record is settled. Returns an error if the driver panicked.
     /// driver.await?;
     /// # Ok(())
     /// # }
@@ -188,16 +194,16 @@ impl Producer {
         &self.handle.0
     }
 
-    /// Returns the stream.
+    /// Returns the stream to which the producer sends.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
         &self.channel().stream
     }
 
-    /// Returns the limits in effect.
+    /// Returns the limits that are in effect.
     ///
-    /// Until a required [description](crate::SinkBuilder::with_stream_info) of the stream is known, the maximum size of
-    /// a record is 1 MiB.
+    /// If the sink requires a [stream description](crate::SinkBuilder::with_stream_info), the record size limit is at
+    /// most 1 MiB until the description is known.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.channel().limits()
@@ -207,7 +213,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable). The message names the cause and the fix.
+    /// Returns [`ErrorKind::Unusable`](crate::ErrorKind::Unusable) if the check fails. The error message names the
+    /// cause and the fix.
     ///
     /// # Cancel safety
     ///
@@ -216,9 +223,9 @@ impl Producer {
         self.channel().check_stream().await
     }
 
-    /// Returns the status: the records in the buffer, totals, the latest request, and the condition.
+    /// Returns the status: the number of buffered records, the totals, the latest request, and the condition.
     ///
-    /// The values are those of the driver's latest poll. Records accepted since then count as queued.
+    /// The values are from the latest poll of the driver. Records that were accepted after this poll count as queued.
     #[must_use]
     pub fn status(&self) -> Status {
         self.channel().status()
@@ -232,60 +239,68 @@ impl Producer {
 
     /// Sends a record, waiting until the buffer has capacity for it.
     ///
-    /// Completes once the record is accepted. [`put`](Self::put) also returns a receipt of the delivery.
+    /// The future completes when the record is accepted, not when it is delivered. Use [`put`](Self::put) to get a
+    /// receipt that completes with the outcome.
     ///
     /// # Errors
     ///
-    /// Returns an error [with the record](Error::into_record), of kind
+    /// The error contains [the record](Error::into_record). Its kind is
     ///
     /// - [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge) or
     ///   [`InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey) if the record can never be sent;
     /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
-    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if failed records that were not taken fill the buffer;
+    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if the buffer is full of failed records that were not taken;
     /// - [`Closed`](crate::ErrorKind::Closed), [`Stopped`](crate::ErrorKind::Stopped) or
     ///   [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is ready, the record was not accepted and is dropped.
+    /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.admit(record).await?;
         self.accept(record, permit)
     }
 
-    /// Sends a record, waiting until the buffer has capacity for it, and returns a receipt of its delivery.
+    /// Sends a record, waiting until the buffer has capacity for it, and returns the receipt of the record.
     ///
-    /// Completes once the record is accepted. A record has one receipt: an [earlier](Record::tracked) one completes as
-    /// if the record had been dropped. Use [`send`](Self::send) for a record that already has a receipt.
+    /// The future completes when the record is accepted. The receipt completes when the record is settled.
+    ///
+    /// A record has at most one receipt. If the record already has a [receipt](Record::tracked), that receipt completes
+    /// as if the record had been dropped. To keep it, use [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
-    /// As [`send`](Self::send).
+    /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn put(&self, record: Record) -> Result<Receipt, Error> {
         let (record, permit) = self.admit(record).await?;
         let (record, receipt) = record.tracked();
         self.accept(record, permit).map(|()| receipt)
     }
 
-    /// Sends a record without waiting, if the buffer has capacity for it and no other task waits.
+    /// Tries to send a record without waiting.
+    ///
+    /// The record is accepted only if the buffer has capacity for it and no other task is waiting for capacity.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) where `send` would wait.
+    /// Returns the same errors as [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) if `send` would
+    /// wait.
     pub fn try_send(&self, record: Record) -> Result<(), Error> {
         let (record, permit) = self.try_admit(record)?;
         self.accept(record, permit)
     }
 
-    /// Sends a record like [`try_send`](Self::try_send), and returns a receipt of its delivery.
+    /// Tries to send a record like [`try_send`](Self::try_send), and returns the receipt of the record.
+    ///
+    /// As with [`put`](Self::put), an earlier receipt of the record completes as if the record had been dropped.
     ///
     /// # Errors
     ///
-    /// As [`try_send`](Self::try_send).
+    /// Returns the same errors as [`try_send`](Self::try_send).
     pub fn try_put(&self, record: Record) -> Result<Receipt, Error> {
         let (record, permit) = self.try_admit(record)?;
         let (record, receipt) = record.tracked();
@@ -293,7 +308,7 @@ impl Producer {
     }
 
     async fn admit(&self, record: Record) -> Result<(Record, Permit), Error> {
-        // A caller in a loop must let the driver run, even if it never has to wait.
+        // A caller that sends in a loop must let the driver run, even if the buffer always has capacity.
         consume_budget().await;
         let record = self.channel().check(record).await?;
         match self.channel().clone().reserve(record.size()).await {
@@ -314,10 +329,10 @@ impl Producer {
         self.channel().push(record, permit)
     }
 
-    /// Waits until every record that any handle has sent before the call is settled.
+    /// Waits until all records that were accepted before the call, through any handle, are settled.
     ///
-    /// Records that are accepted later do not delay it. It does not shorten the linger, because the driver flushes
-    /// continuously.
+    /// Records that are accepted later do not delay the flush. A flush does not shorten the linger, because the driver
+    /// flushes the sink continuously.
     ///
     /// # Errors
     ///
@@ -326,7 +341,8 @@ impl Producer {
     /// - [`Undelivered`](crate::ErrorKind::Undelivered) while failed records are kept for
     ///   [`take_failed`](Self::take_failed);
     /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
-    /// - [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
+    /// - [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has
+    ///   ended.
     ///
     /// # Cancel safety
     ///
@@ -339,41 +355,44 @@ impl Producer {
         }
     }
 
-    /// Takes the records that failed for good and went neither to a receipt nor to a dead-letter handler.
+    /// Takes the failed records that were not returned by a receipt or passed to the dead-letter handler.
     ///
-    /// They are in the order of acceptance, and count towards the bounds until this method returns them. Once the
-    /// producer has ended, they include the remaining undelivered records.
+    /// The records have failed permanently and are in the order of acceptance. They count towards the buffer bounds
+    /// until they are taken. After the producer has ended, this method also returns all other undelivered records that
+    /// have no receipt.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no record: the next call returns them.
+    /// Dropping the future does not lose records: the next call returns them.
     #[must_use = "the records are no longer in the producer"]
     pub async fn take_failed(&self) -> Vec<Undelivered> {
         self.channel().collect_failed().await;
         self.channel().take_collected()
     }
 
-    /// Closes the producer, and waits until every accepted record is settled and the driver has ended.
+    /// Closes the producer, and waits until all accepted records are settled and the driver has ended.
     ///
-    /// No handle accepts records after the first poll. Without a [deadline](crate::Settings::deadline) the drain takes as
-    /// long as an outage; see [`close_within`](Self::close_within). Each handle may call this method, any number of
-    /// times.
+    /// When the future is polled for the first time, all handles stop accepting records. This method can be called on
+    /// any handle, any number of times.
+    ///
+    /// If there is an outage and no [deadline](crate::Settings::deadline) is set, `close` waits until the outage ends.
+    /// Use [`close_within`](Self::close_within) to limit the time.
     ///
     /// # Errors
     ///
     /// Returns
     ///
     /// - [`Undelivered`](crate::ErrorKind::Undelivered) if records were not delivered;
-    /// - [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended
-    ///   for such a reason.
+    /// - [`Stopped`](crate::ErrorKind::Stopped) if the producer has stopped because the service refuses every request;
+    /// - [`Abandoned`](crate::ErrorKind::Abandoned) if the driver ended early.
     ///
-    /// The error has the [undelivered records](Error::undelivered) that were not returned before, and
-    /// [`Error::count`] is the number of all undelivered records.
+    /// The error contains the [undelivered records](Error::undelivered) that no earlier call and no receipt has
+    /// returned. [`Error::count`] returns the number of all undelivered records.
     ///
     /// # Cancel safety
     ///
-    /// The first poll closes the producer. Dropping the future does not stop the drain and loses no record: the next
-    /// call returns the undelivered records.
+    /// The first poll closes the producer. If the future is dropped afterwards, the driver continues to drain the
+    /// accepted records. No record is lost: the next call returns the undelivered records.
     pub async fn close(&self) -> Result<(), Error> {
         self.channel().close(StopReason::Closed);
         self.channel().terminated().await
@@ -381,22 +400,23 @@ impl Producer {
 
     /// Closes the producer, and withdraws the records that are not settled within `deadline`.
     ///
-    /// The withdrawn records are returned in the error, and their receipts complete with
-    /// [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Requests in flight are abandoned, and their
-    /// records [may have been written](Undelivered::may_have_been_written). The driver withdraws the records, so this
-    /// method completes only if the driver is polled.
+    /// After the deadline, requests in flight are abandoned, and the unsettled records are returned in the error. Their
+    /// receipts complete with [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Records of
+    /// abandoned requests [may have been written](Undelivered::may_have_been_written).
+    ///
+    /// The records are withdrawn by the driver, so this method completes only if the driver is polled.
     ///
     /// # Errors
     ///
-    /// As [`close`](Self::close).
+    /// Returns the same errors as [`close`](Self::close).
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime whose timer is enabled.
+    /// Panics if it is called outside of a tokio runtime or if the timer of the runtime is disabled.
     ///
     /// # Cancel safety
     ///
-    /// As [`close`](Self::close). No record is withdrawn if the future is dropped before the deadline.
+    /// See [`close`](Self::close). If the future is dropped before the deadline, no record is withdrawn.
     pub async fn close_within(&self, deadline: Duration) -> Result<(), Error> {
         match tokio::time::timeout(deadline, self.close()).await {
             Ok(closed) => closed,
@@ -407,10 +427,10 @@ impl Producer {
         }
     }
 
-    /// Waits until the producer accepts no more records, without closing it.
+    /// Waits until the producer no longer accepts records. Does not close the producer.
     ///
-    /// It accepts no more records when it was closed, when it has stopped because the service refuses every request, and
-    /// when its driver has ended.
+    /// A producer no longer accepts records if it was closed, if it has stopped because the service refuses every
+    /// request, or if its driver has ended.
     ///
     /// # Cancel safety
     ///
@@ -421,7 +441,7 @@ impl Producer {
         let _ = state.wait_for(State::is_stopped).await;
     }
 
-    /// Returns `true` if the producer was closed or has ended, and accepts no more records.
+    /// Returns `true` if the producer no longer accepts records, because it was closed or has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.channel().is_closing()

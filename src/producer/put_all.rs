@@ -1,4 +1,4 @@
-//! Stream of the outcomes of records.
+//! Stream of record outcomes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,9 +20,9 @@ use crate::record::{Delivery, Receipt, Record, Undelivered};
 /// Maximum number of records that one poll takes from the source before it returns outcomes.
 const MAX_TAKEN: usize = 32;
 
-/// Stream of the outcomes of the records of another stream, each with its context.
+/// Stream of record outcomes, each with the context of its record.
 ///
-/// [`Producer::put_all`] returns it. It keeps the producer open, like a clone of the producer.
+/// It is returned by [`Producer::put_all`], and keeps the producer open like a clone of the producer.
 #[pin_project]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct PutAll<St, C>
@@ -31,17 +31,17 @@ where
 {
     #[pin]
     records: Fuse<St>,
-    /// Record that was taken from the source and not accepted yet.
+    /// Record that was taken from the source but was not accepted yet.
     next: Option<St::Item>,
     producer: Producer,
     reservation: Reservation,
-    /// Set while the service refuses every request.
+    /// Future that completes when the producer accepts records again. Set while the service refuses every request.
     refused: Option<BoxFuture<'static, ()>>,
     pending: Pending<C>,
     max_pending: usize,
 }
 
-/// Outcomes that were not returned yet.
+/// Records whose outcomes were not returned yet.
 enum Pending<C> {
     Ordered(VecDeque<Put<C>>),
     Unordered(FuturesUnordered<Put<C>>),
@@ -62,11 +62,14 @@ impl<C> Unpin for Put<C> {}
 impl Producer {
     /// Sends the records of a stream, and returns a stream of their outcomes.
     ///
-    /// Each item of `records` is a record with a context, such as the offset in its source. An outcome is the context
-    /// with the record's [`Delivery`], or with an [`Undelivered`] that contains the record. Outcomes are in the order of
-    /// `records`, so that an offset can be committed as soon as it is returned. [`unordered`](PutAll::unordered) returns
-    /// them as the records are settled. A record has one receipt, which `put_all` uses: an earlier one of
-    /// [`Record::tracked`] completes as if the record had been dropped.
+    /// Each item of `records` is a pair of a record and a context, such as the offset of the record in its source. Each
+    /// outcome is a pair of the context and the result: a [`Delivery`], or an [`Undelivered`] that contains the record.
+    ///
+    /// Outcomes are returned in the order of `records`, so that an offset can be committed as soon as it is returned.
+    /// Use [`unordered`](PutAll::unordered) to get each outcome as soon as its record is settled.
+    ///
+    /// A record has at most one receipt, and `put_all` uses it. If the record already has a [receipt](Record::tracked),
+    /// that receipt completes as if the record had been dropped.
     ///
     /// ```
     /// use futures::{StreamExt, TryStreamExt, stream};
@@ -88,23 +91,27 @@ impl Producer {
     ///
     /// # Backpressure
     ///
-    /// A record is taken from `records` only while the buffer has capacity, and while the number of pending outcomes is
-    /// below [`with_max_pending`](PutAll::with_max_pending). No record is taken while the service refuses every request
-    /// and the producer retries.
+    /// A record is taken from `records` only if the buffer has capacity and the number of pending outcomes is below
+    /// [`with_max_pending`](PutAll::with_max_pending). While the service refuses every request and the producer
+    /// retries, no record is taken.
     ///
     /// # Errors
     ///
-    /// A record that is not accepted is returned with
-    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted). Either the record can never be sent, or
-    /// failed records that were not [taken](Self::take_failed) fill the buffer, or the producer has ended. In the last
-    /// two cases all further records of the source are returned in the same way while the cause lasts. A consumer that
-    /// commits offsets must stop at the first error.
+    /// A record that was not accepted is returned with the reason
+    /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted). A record is not accepted if
+    ///
+    /// - it can never be sent;
+    /// - the buffer is full of failed records that were not [taken](Self::take_failed);
+    /// - the producer has ended.
+    ///
+    /// In the last two cases, all following records are returned with the same reason until the cause is removed. A
+    /// consumer that commits offsets must stop at the first error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the stream does not withdraw records: those taken from `records` are sent, and their outcomes are lost.
-    /// Read a source with offsets again from the last committed offset. Dropping a future of [`StreamExt::next`] loses
-    /// no outcome.
+    /// If the stream is dropped, the records that were already taken from `records` are still sent, but their outcomes
+    /// are lost. To process them again, read the source from the last committed offset. Dropping a [`StreamExt::next`]
+    /// future does not lose an outcome.
     pub fn put_all<St, C>(&self, records: St) -> PutAll<St, C>
     where
         St: Stream<Item = (Record, C)>,
@@ -122,7 +129,7 @@ impl Producer {
 }
 
 impl<St: Stream, C> PutAll<St, C> {
-    /// Returns outcomes as the records are settled, instead of in the order of the source.
+    /// Returns each outcome as soon as its record is settled, instead of in the order of the source.
     pub fn unordered(mut self) -> Self {
         if let Pending::Ordered(puts) = self.pending {
             self.pending = Pending::Unordered(puts.into_iter().collect());
@@ -133,9 +140,9 @@ impl<St: Stream, C> PutAll<St, C> {
     /// Sets the maximum number of pending outcomes: 1 or more. Default: the producer's
     /// [`buffer_records`](crate::Settings::buffer_records).
     ///
-    /// An outcome is pending from the time at which its record is taken from the source until it is returned. If outcomes
-    /// are in order, a record that is retried delays all later outcomes, and this maximum bounds their number. 0 counts
-    /// as 1.
+    /// An outcome is pending from the time when its record is taken from the source until the outcome is returned. If
+    /// outcomes are returned in order, a record that is retried delays the outcomes of all later records. This maximum
+    /// limits the number of delayed outcomes. The value 0 is treated as 1.
     pub fn with_max_pending(mut self, records: usize) -> Self {
         self.max_pending = records.max(1);
         self
@@ -192,7 +199,8 @@ impl<St, C> PutAll<St, C>
 where
     St: Stream<Item = (Record, C)>,
 {
-    /// Takes records from the source while the buffer has capacity. Returns `true` if it stops early to return outcomes.
+    /// Takes records from the source while the buffer has capacity. Returns `true` if it has taken [`MAX_TAKEN`]
+    /// records, so that outcomes are returned before more records are taken.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
         let mut taken = 0;
@@ -216,14 +224,14 @@ where
                     *this.refused = Some(Box::pin(channel.clone().recovered()));
                     continue;
                 }
-                // With an error, the next record is returned with the reason.
+                // If the permit was rejected, the next record is returned with the reason.
                 Poll::Ready(Ok(()) | Err(_)) => {}
             }
-            // A source that is always ready must let other tasks run, the driver among them.
+            // A source that is always ready must let other tasks run, including the driver.
             let Poll::Ready(budget) = poll_proceed(cx) else { return false };
             if this.next.is_none() {
                 let Poll::Ready(Some(next)) = this.records.as_mut().poll_next(cx) else {
-                    // Other tasks can use the permit while the source is pending.
+                    // Lets other tasks use the permit while the source is pending.
                     this.reservation.release();
                     return false;
                 };
@@ -235,7 +243,7 @@ where
             let outcome = match channel.accept_reserved(record, this.reservation) {
                 Ok(()) => Outcome::Receipt(receipt),
                 Err(error) if error.kind() == ErrorKind::Full => {
-                    // The buffer is full, or the stream is not described yet.
+                    // The buffer is full, or the stream description is not known yet.
                     this.reservation.release();
                     *this.next = error.into_record().map(|record| (record, context));
                     continue;
@@ -268,7 +276,7 @@ where
             }
             outcome => {
                 if outcome.is_ready() {
-                    // The consumer may send to the same producer before it polls again.
+                    // The consumer might send to the same producer before it polls again, and needs the permit then.
                     this.reservation.release();
                 }
                 outcome

@@ -1,4 +1,4 @@
-//! Queue between the handles of a producer and their driver.
+//! Command queue from the handles of a producer to their driver.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
@@ -19,34 +19,36 @@ pub(super) struct Queue {
     pub(super) phase: Phase,
     pub(super) stop_reason: Option<StopReason>,
     pub(super) commands: VecDeque<Command>,
-    /// Waker of the driver while it is idle.
+    /// Waker of the driver, while the driver is idle.
     pub(super) driver: Option<Waker>,
-    /// Records that the driver has not passed to the sink yet.
+    /// Size of the records that the driver has not passed to the sink yet.
     pub(super) pending: Size,
-    /// Acceptance time of the oldest pending record, or an earlier time.
+    /// Lower bound for the acceptance time of the oldest pending record.
     pub(super) pending_since: Option<std::time::Instant>,
     pub(super) has_handles: bool,
     waiters: usize,
-    /// Largest number of bytes that a waiting caller requires.
+    /// Largest number of bytes that a waiting caller needs.
     waiter_bytes: usize,
-    /// Bytes of the latest record that was rejected by a full buffer since the driver's latest poll.
+    /// Size of the latest record that was rejected because the buffer was full, since the latest poll of the driver.
     pub(super) rejected_bytes: Option<usize>,
-    /// `true` while the driver is polled: settled records may not be reported yet.
+    /// `true` while the driver is being polled. Settled records might not be reported yet.
     pub(super) busy: bool,
     pub(super) abort_requested: bool,
     pub(super) published: Published,
-    /// Undelivered records that no caller has taken.
+    /// Undelivered records that a caller can take.
     pub(super) undelivered: Vec<Undelivered>,
-    /// Failed records in `undelivered`, which keep their permits until a caller takes them.
+    /// Size of the failed records in `undelivered`. These records keep their permits until a caller takes them.
     pub(super) collected: Size,
+    /// Number of calls that have taken at least one record from `undelivered`.
     pub(super) takes: u64,
-    /// Number of undelivered records at the end, including those of receipts and of the dead-letter handler.
+    /// Number of undelivered records when the driver ended, including records that were returned by receipts or passed
+    /// to the dead-letter handler.
     pub(super) left: usize,
-    /// Reason of the last record in `undelivered` at the end.
+    /// Failure reason of the last record in `undelivered` when the driver ended.
     pub(super) last_reason: Option<FailureReason>,
 }
 
-/// State of the sink after the driver's latest poll.
+/// State of the sink after the latest poll of the driver.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) totals: Totals,
@@ -61,7 +63,7 @@ pub(super) struct Published {
 pub(super) enum Phase {
     #[default]
     Open,
-    /// No more records are accepted. The driver settles the accepted records.
+    /// No more records are accepted, and the driver settles the accepted records.
     Draining,
     Terminated,
 }
@@ -72,13 +74,13 @@ pub(super) enum Command {
         record: Record,
         accepted_at: Instant,
     },
-    /// Requests a reply when every earlier record is settled.
+    /// Requests a reply once all records that were queued earlier are settled.
     Flush(oneshot::Sender<Result<(), Error>>),
-    /// Requests a reply when the failed records are collected.
+    /// Requests a reply once the failed records have been moved to [`Queue::undelivered`].
     TakeFailed(oneshot::Sender<()>),
 }
 
-/// Wakes the driver after releasing the lock.
+/// Releases the lock of the queue, and wakes the driver.
 pub(super) fn wake(mut queue: MutexGuard<'_, Queue>) {
     let driver = queue.driver.take();
     drop(queue);
@@ -102,7 +104,8 @@ impl Queue {
         Self { has_handles: true, ..Self::default() }
     }
 
-    /// Publishes the state of the sink. `admitted` are the records that were passed to it since the last call.
+    /// Publishes the state of the sink. `admitted` is the size of the records that were passed to the sink since the
+    /// last call.
     pub(super) fn publish(&mut self, snapshot: &Snapshot<'_>, admitted: Size) {
         self.pending -= admitted;
         if self.pending.records == 0 {
@@ -122,21 +125,22 @@ impl Queue {
         }
     }
 
-    /// Returns the largest number of bytes that a caller requires, and resets `rejected_bytes`.
+    /// Returns the largest number of bytes that a waiting or rejected caller needs, and resets `rejected_bytes`.
     pub(super) fn take_waiter_bytes(&mut self) -> Option<usize> {
         let waiting = (self.waiters > 0).then_some(self.waiter_bytes);
         self.rejected_bytes.take().max(waiting)
     }
 
-    /// Adds failed records, with the `size` of their permits.
+    /// Adds failed records. `size` is the size of their permits.
     pub(super) fn collect(&mut self, failed: Vec<Undelivered>, size: Size) {
-        // All failed records now count as collected.
+        // These records count as collected from now on.
         self.published.failed = Size::default();
         self.collected += size;
         self.undelivered.extend(failed);
     }
 
-    /// Adds a waiting caller. Returns `true` if the driver must be woken, because it requires more bytes than others.
+    /// Adds a caller that waits for `bytes`. Returns `true` if it needs more bytes than the other waiting callers, so
+    /// that the driver must be woken.
     pub(super) fn add_waiter(&mut self, bytes: usize) -> bool {
         let is_first = self.waiters == 0;
         let is_larger = is_first || bytes > self.waiter_bytes;

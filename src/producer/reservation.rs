@@ -1,4 +1,4 @@
-//! Permit for the next record of a handle.
+//! Reservation of a permit for the next record of a handle.
 
 use std::fmt;
 use std::future::Future;
@@ -11,7 +11,7 @@ use crate::error::Rejection;
 
 type PermitFuture = Pin<Box<dyn Future<Output = Result<Permit, Rejection>> + Send + Sync>>;
 
-/// Permit that the poll methods of a handle acquire before the record is known.
+/// Permit that the poll methods of a handle reserve before the record is known.
 #[derive(Default)]
 pub(super) enum Reservation {
     #[default]
@@ -21,7 +21,7 @@ pub(super) enum Reservation {
 }
 
 impl Reservation {
-    /// Polls for the permit of a record as large as the largest so far.
+    /// Polls for a permit that is large enough for the largest record so far.
     pub(super) fn poll(
         &mut self,
         channel: &Arc<Channel>,
@@ -53,7 +53,7 @@ impl Reservation {
         }
     }
 
-    /// Takes the permit, if there is one. A place in the queue is kept.
+    /// Takes the permit, if it is ready. If not, the place in the queue is kept.
     pub(super) fn take(&mut self) -> Option<Permit> {
         match std::mem::take(self) {
             Self::Ready(permit) => Some(permit),
@@ -64,7 +64,7 @@ impl Reservation {
         }
     }
 
-    /// Returns the permit, or the place in the queue.
+    /// Releases the permit or the place in the queue.
     pub(super) fn release(&mut self) {
         *self = Self::None;
     }

@@ -1,4 +1,4 @@
-//! Producer as a `tower::Service` of single records.
+//! `tower::Service` implementation for producers.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,16 +11,22 @@ use super::Producer;
 use crate::error::{Error, Rejection};
 use crate::record::{Delivery, Receipt, Record};
 
-/// Sends single records. The response is the record's [`Delivery`].
+/// Sends single records and responds with their [`Delivery`].
 ///
-/// `poll_ready` waits for capacity in the buffer, as [`send`](Producer::send) does, and fails once the producer has
-/// ended. The future of `call` completes when the record is settled. If the service refuses every request and the
-/// producer retries ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), or if failed records that were not taken
-/// fill the buffer, `poll_ready` returns `Ready` and `call` returns the record in its error.
+/// `poll_ready` waits for buffer capacity, like [`send`](Producer::send), and fails if the producer has ended. The
+/// future that `call` returns completes when the record is settled.
 ///
-/// Each clone must be polled for readiness separately. A clone that was polled and is not called keeps a permit for one
-/// record, or its place in the queue. Use a separate clone as the service, and drop it afterwards. A record has one
-/// receipt: an earlier one of [`Record::tracked`] completes as if the record had been dropped.
+/// In two cases `poll_ready` returns `Ready(Ok)` although the record cannot be accepted, so that `call` can return the
+/// record in its error: if Kinesis refuses every request and the producer retries
+/// ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), and if the buffer is full of failed records that were not
+/// taken.
+///
+/// Each clone must be polled for readiness separately. A clone that was polled but not called keeps the reserved
+/// capacity for one record, or its place in the queue. To release both, use a separate clone as the service and drop it
+/// afterwards.
+///
+/// A record has at most one receipt, and the service uses it. If the record already has a [receipt](Record::tracked),
+/// that receipt completes as if the record had been dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +49,7 @@ use crate::record::{Delivery, Receipt, Record};
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of `call` does not withdraw the record: it was accepted and is sent.
+/// If the future that `call` returned is dropped, the record is still sent, because it was already accepted.
 impl Service<Record> for Producer {
     type Response = Delivery;
     type Error = Error;
@@ -52,7 +58,7 @@ impl Service<Record> for Producer {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { handle, reservation } = self;
         let ready = ready!(reservation.poll(&handle.0, cx));
-        // A caller in a loop must let the driver run.
+        // A caller that sends in a loop must let the driver run.
         ready!(poll_proceed(cx)).made_progress();
         Poll::Ready(match ready {
             // For these rejections, `call` returns the record.
@@ -65,7 +71,7 @@ impl Service<Record> for Producer {
         let (record, receipt) = record.tracked();
         let Self { handle, reservation } = self;
         let accepted = handle.0.accept_reserved(record, reservation);
-        // A rejected record must not keep the permit.
+        // If the record was rejected, the permit was not used and must be released.
         reservation.release();
         ResponseFuture(match accepted {
             Ok(()) => Response::Receipt(receipt),
@@ -74,7 +80,7 @@ impl Service<Record> for Producer {
     }
 }
 
-/// Response future of a [`Producer`] as a [`Service`].
+/// Response future of the [`Service`] implementation of [`Producer`].
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Producer as a `futures::Sink`.
+//! `futures::Sink` implementation for producers.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,9 +14,9 @@ use super::{Handle, Producer};
 use crate::error::{Error, ErrorKind, Rejection};
 use crate::record::{AttemptError, Record};
 
-/// A [`Sink`] of records into a [`Producer`].
+/// A [`Sink`] that sends records through a [`Producer`].
 ///
-/// [`Producer::sink`] creates it. Use a separate sink in each task that forwards a stream:
+/// It is created by [`Producer::sink`]. Use a separate sink in each task that forwards a stream:
 ///
 /// ```
 /// use futures::{StreamExt, stream};
@@ -28,28 +28,30 @@ use crate::record::{AttemptError, Record};
 /// }
 /// ```
 ///
-/// - `poll_ready` waits until the buffer has capacity for one record, in the order of the calls. A sink that is ready
-///   has a permit for a record as large as the largest so far, and also accepts a larger one. If `feed` or `send` is
-///   dropped while it waits, the sink keeps its place in the queue. Dropping or closing the sink releases the permit and
-///   the place.
-/// - `poll_flush` returns `Ready` when all records that were sent before it, through any handle, are settled.
-/// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. Until `poll_close` has
-///   returned `Ok`, `poll_ready` returns `Ready(Ok)` and `start_send` returns each record in an error.
+/// - `poll_ready` waits until the buffer has capacity for one record. Waiting sinks and callers are served in order. A
+///   sink that is ready has reserved capacity for a record of the largest size so far, and also accepts a larger
+///   record. If a `feed` or `send` future is dropped while it waits, the sink keeps its place in the queue. Dropping or
+///   closing the sink releases the reserved capacity or the place in the queue.
+/// - `poll_flush` returns `Ready` when all records that were accepted before the call, through any handle, are settled.
+/// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. From the first call of
+///   `poll_close` until it has returned `Ok`, `poll_ready` returns `Ready(Ok)` and `start_send` returns each record in
+///   an error.
 ///
-/// An open sink is a handle that keeps the producer open, like a clone of the producer. A clone of the sink has a
-/// separate state.
+/// An open sink keeps the producer open, like a clone of the producer. A clone of a sink reserves, flushes and closes
+/// independently.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future of [`SinkExt`](futures::SinkExt) loses no accepted record. A dropped `feed` or `send` can leave a
-/// place in the queue, see above. If `flush` or `close` is dropped, the next call waits for the same records.
+/// Dropping a future of [`SinkExt`](futures::SinkExt) does not lose accepted records. After a `feed` or `send` future
+/// was dropped, the sink can keep a place in the queue, as described above. After a `flush` or `close` future was
+/// dropped, the next call waits for the same records.
 pub struct ProducerSink {
     channel: Arc<Channel>,
     /// `None` once this sink was closed.
     handle: Option<Arc<Handle>>,
     reservation: Reservation,
     flush: FlushState,
-    /// `true` if this sink has sent records since its last flush.
+    /// `true` if records were sent through this sink since its last flush.
     flush_pending: bool,
     /// `true` once `poll_close` has returned `Ok`.
     close_completed: bool,
@@ -61,13 +63,13 @@ enum FlushState {
     None,
     Waiting {
         reply: FlushReply,
-        /// [`Channel::takes`] at the time of the command.
+        /// Value of [`Channel::takes`] at the time when the flush started.
         takes: u64,
     },
 }
 
 impl Producer {
-    /// Returns a [`Sink`] into this producer.
+    /// Returns a [`Sink`] that sends records through this producer.
     #[must_use]
     pub fn sink(&self) -> ProducerSink {
         ProducerSink {
@@ -82,13 +84,13 @@ impl Producer {
 }
 
 impl ProducerSink {
-    /// Returns `true` if the sink was closed, or if the producer was closed or has ended.
+    /// Returns `true` if this sink was closed, or if the producer was closed or has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.handle.is_none() || self.channel.is_closing()
     }
 
-    /// Returns the error of a rejection without a record.
+    /// Converts a rejection into an error that contains no record.
     fn error(&self, rejection: Rejection) -> Error {
         let stream = self.channel.stream.clone();
         if let Rejection::Refused(cause) = rejection {
@@ -107,12 +109,12 @@ impl Sink<Record> for ProducerSink {
             return Poll::Ready(Err(Error::closed()));
         }
         if self.handle.is_none() {
-            // Adapters call this before each `poll_close`, so an error would interrupt the close.
+            // Adapters call `poll_ready` before each `poll_close`, so an error here would interrupt the close.
             return Poll::Ready(Ok(()));
         }
         let this = &mut *self;
         let ready = ready!(this.reservation.poll(&this.channel, cx));
-        // A source that is always ready must let other tasks run, the driver among them.
+        // A source that is always ready must let other tasks run, including the driver.
         ready!(poll_proceed(cx)).made_progress();
         Poll::Ready(ready.map_err(|rejection| self.error(rejection)))
     }
@@ -133,10 +135,10 @@ impl Sink<Record> for ProducerSink {
                 let reply = ready!(Pin::new(reply).poll(cx));
                 let takes = *takes;
                 self.flush = FlushState::None;
-                // The failed records that an earlier flush found may have been taken since.
+                // The reply can report failed records that were taken after an earlier, dropped flush had started.
                 let is_outdated = matches!(&reply, Ok(Err(error)) if error.kind() == ErrorKind::Undelivered)
                     && takes != self.channel.takes();
-                // The reply does not include records that this sink has sent since.
+                // The reply does not cover records that were sent through this sink after the flush had started.
                 if !self.flush_pending && !is_outdated {
                     return Poll::Ready(
                         reply.unwrap_or_else(|_| self.channel.final_flush_result()),
@@ -156,7 +158,7 @@ impl Sink<Record> for ProducerSink {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if let Some(handle) = self.handle.take() {
             self.reservation.release();
-            // An earlier flush may not include the last records.
+            // A flush that is in progress might not cover the last records.
             self.flush_pending = true;
             drop(handle);
         }
@@ -167,7 +169,7 @@ impl Sink<Record> for ProducerSink {
 }
 
 impl Clone for ProducerSink {
-    /// Returns another sink into the same producer, without a permit. The clone of a closed sink is closed.
+    /// Returns another sink for the same producer, without reserved capacity. The clone of a closed sink is closed.
     fn clone(&self) -> Self {
         Self {
             channel: self.channel.clone(),

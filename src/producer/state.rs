@@ -9,14 +9,14 @@ use crate::stream::StreamId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
     Open,
-    /// The service refuses every request at present. The driver retries.
+    /// The service refuses every request, and the driver retries.
     Refused(Arc<AttemptError>),
-    /// Failed records are kept. Records are accepted while the buffer has capacity.
+    /// Failed records are kept in the buffer. Records are accepted while the buffer has capacity.
     Keeping {
         failed: Size,
         reason: FailureReason,
     },
-    /// No more records are accepted. The driver settles the accepted records.
+    /// No more records are accepted, and the driver settles the accepted records.
     Draining(StopReason),
     Terminated(StopReason),
 }
@@ -25,9 +25,9 @@ pub(super) enum State {
 pub(super) enum StopReason {
     /// The producer was closed, or its last handle was dropped.
     Closed,
-    /// The service refuses every request, and the policy is `Stop`.
+    /// The service refuses every request, and the fatal policy is `Stop`.
     Refused(Arc<AttemptError>),
-    /// The driver was dropped before it was ready.
+    /// The driver was dropped before it completed.
     Abandoned,
 }
 
@@ -36,7 +36,7 @@ impl State {
         matches!(self, Self::Refused(_))
     }
 
-    /// Returns the number of the stage, which never decreases.
+    /// Returns the stage: 0 while open, 1 while draining, 2 at the end. The stage of a producer never decreases.
     pub(super) fn stage(&self) -> u8 {
         match self {
             Self::Open | Self::Refused(_) | Self::Keeping { .. } => 0,
@@ -45,7 +45,7 @@ impl State {
         }
     }
 
-    /// Removes failed records that a caller has taken. Returns `true` if the state changes.
+    /// Removes the failed records that a caller has taken. Returns `true` if the state has changed.
     pub(super) fn remove_failed(&mut self, taken: Size) -> bool {
         let Self::Keeping { failed, .. } = self else { return false };
         failed.records = failed.records.saturating_sub(taken.records);

@@ -1,4 +1,4 @@
-//! Randomized test that the permits of a producer match the buffered records, on virtual time.
+//! Randomized test in virtual time: the permits of a producer always match the buffered records.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct Harness<S> {
     compared: usize,
 }
 
-/// Returns a service that delivers, throttles, rejects and fails at random.
+/// Returns a service that randomly delivers, throttles, rejects or fails entries, or fails the whole request.
 fn service(
     rng: &mut Rng,
 ) -> impl Service<
@@ -70,7 +70,7 @@ fn entry(rng: &mut Rng) -> Result<Placement, EntryError> {
     Err(EntryError::new(code, "a message"))
 }
 
-/// Takes records, or returns the same or a different record.
+/// Handler that randomly takes a record, returns it, or returns a different record.
 struct Handler(Rng);
 
 impl DeadLetterHandler for Handler {
@@ -84,7 +84,7 @@ impl DeadLetterHandler for Handler {
     }
 }
 
-/// Draws a record, which may be larger than half of the buffer or than the whole buffer.
+/// Draws a random record. It can be larger than half of the buffer, or larger than the whole buffer.
 fn record(rng: &mut Rng) -> Record {
     let max = [20, 300, BUFFER_BYTES, 2 * BUFFER_BYTES][rng.usize(0..4)];
     let data = vec![b'x'; rng.usize(1..max)];
@@ -136,7 +136,7 @@ where
         self.callers = waiting;
     }
 
-    /// Polls the driver once, and compares the permits with the buffered records.
+    /// Polls the driver once, and checks that the permits match the buffered records.
     async fn poll_driver(&mut self) {
         tokio::task::yield_now().await;
         assert!(poll!(&mut self.driver).is_pending());
@@ -155,7 +155,7 @@ where
         buffered
     }
 
-    /// Drops all reservations and waiting callers, and settles every record.
+    /// Drops all reservations and waiting callers, settles every record, and checks that all permits were returned.
     async fn settle(&mut self) {
         self.callers.clear();
         self.reserving = self.producer.sink();
@@ -170,7 +170,7 @@ where
     }
 }
 
-/// Returns the number of comparisons.
+/// Runs random operations for one seed. Returns the number of comparisons of permits and records.
 async fn check(seed: u64) -> usize {
     let mut rng = Rng::with_seed(seed);
     let mut sink = KinesisSink::builder("example")

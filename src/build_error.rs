@@ -7,12 +7,12 @@ use crate::error::fmt_chain;
 use crate::parse_error::ParseError;
 use crate::stream::StreamId;
 
-/// Error of building a sink or a simulated stream.
+/// Error that occurs when a sink or a simulated stream is built.
 ///
-/// Settings are named by their path in a configuration file, such as `limits.record_bytes`. Durations and sizes are
-/// formatted as in such a file.
+/// A setting is named by its path in a configuration file, such as `limits.record_bytes`. Durations and sizes have the
+/// same format as in a configuration file.
 ///
-/// `Debug` prints the message, for errors that `main` returns.
+/// `Debug` prints the message, so that an error that is returned from `main` is readable.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -29,7 +29,7 @@ pub enum BuildError {
         /// Maximum of the range.
         high: String,
     },
-    /// Two settings contradict each other, although each is within its range.
+    /// Two settings contradict each other, although each setting is within its range.
     #[error(
         "{setting} is {value}, {} than {other} ({other_value}): raise {} or lower {}",
         if *.exceeds { "more" } else { "less" },
@@ -38,21 +38,21 @@ pub enum BuildError {
     )]
     #[non_exhaustive]
     Conflict {
-        /// Path of the setting that differs from its default.
+        /// Path of the first setting, which differs from its default.
         setting: &'static str,
         /// Value of `setting`.
         value: String,
-        /// Path of the other setting.
+        /// Path of the second setting.
         other: &'static str,
         /// Value of `other`.
         other_value: String,
         /// `true` if `setting` is too large for `other`, `false` if it is too small.
         exceeds: bool,
     },
-    /// The stream's name or ARN is invalid.
+    /// The stream name or ARN is invalid.
     #[error(transparent)]
     Stream(#[from] ParseError),
-    /// The client's region differs from that of the stream's ARN.
+    /// The region of the client differs from the region in the stream ARN.
     #[error(
         "the client's region is {client_region}, not that of {stream}: configure it for the stream's region"
     )]
@@ -66,9 +66,10 @@ pub enum BuildError {
     /// The client has no region.
     #[error("no region is configured: set AWS_REGION, or `region` in the profile")]
     NoRegion,
-    /// Aggregation per shard is set without a source that lists the shards.
+    /// [`Aggregation::PerShard`](crate::Aggregation::PerShard) is set without a source that lists the shards.
     ///
-    /// Only a sink over a [custom stack](crate::SinkBuilder::build_with) needs such a source.
+    /// This error occurs only with a [custom service stack](crate::SinkBuilder::build_with). Other sinks list the
+    /// shards with their client.
     #[error(
         "aggregation per shard needs the stream's shards: set a source that lists them with \
          `with_stream_info`, or aggregate per key"
@@ -81,13 +82,13 @@ pub enum BuildError {
     #[error("{reason}")]
     #[non_exhaustive]
     Simulation {
-        /// Reason, and how to fix it.
+        /// Reason and fix.
         reason: String,
     },
 }
 
 impl BuildError {
-    /// Returns the path of the setting to change, such as `limits.record_bytes`, if the error is about a setting.
+    /// Returns the path of the invalid setting, such as `limits.record_bytes`, if the error refers to a setting.
     #[must_use]
     pub fn setting(&self) -> Option<&'static str> {
         match self {
@@ -112,8 +113,8 @@ impl BuildError {
         })
     }
 
-    /// Checks that `low` is at most `high`. Each is a path, a value and a default. The error names the one that differs
-    /// from its default first.
+    /// Checks that `low` is at most `high`. Each argument consists of the path, the value and the default of a setting.
+    /// The error names the setting that differs from its default first.
     pub(crate) fn check_order<T: Copy + PartialOrd + Shown>(
         low: (&'static str, T, T),
         high: (&'static str, T, T),
@@ -148,7 +149,7 @@ impl From<Infallible> for BuildError {
     }
 }
 
-/// Formats the value of a setting as in a configuration file.
+/// Value of a setting that can be formatted as in a configuration file.
 pub(crate) trait Shown {
     fn shown(&self) -> String;
 }
@@ -207,14 +208,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_show_their_largest_whole_unit() {
+    fn sizes_use_largest_exact_unit() {
         let sizes = [0, 1, 1_023, 1_024, 51_200, 10 << 20, (10 << 20) + 1, 1 << 40];
         let shown = sizes.map(|size| Bytes(size).shown());
         assert_eq!(shown, ["0B", "1B", "1023B", "1KiB", "50KiB", "10MiB", "10485761B", "1TiB"]);
     }
 
     #[test]
-    fn durations_show_each_unit() {
+    fn durations_list_every_nonzero_unit() {
         let millis = [0, 100, 1_500, 60_000, 5_400_000, 7 * 86_400_000];
         let shown = millis.map(|millis| Duration::from_millis(millis).shown());
         assert_eq!(shown, ["0s", "100ms", "1s 500ms", "1m", "1h 30m", "7d"]);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn conflict_begins_with_changed_setting() {
+    fn conflict_names_changed_setting_first() {
         let order = |low, high| {
             BuildError::check_order(("low", low, 1), ("high", high, 3)).unwrap_err().to_string()
         };

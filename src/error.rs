@@ -1,8 +1,8 @@
-//! Errors of sinks, producers, builders and parsers.
+//! Error types.
 //!
-//! Sinks and producers return an [`Error`], builders a [`BuildError`], and parsers a [`ParseError`]. A record that was
-//! accepted and not delivered is an [`Undelivered`], and a failed request is a
-//! [`PutRecordsError`](crate::service::PutRecordsError).
+//! Sinks and producers return an [`Error`], builders return a [`BuildError`], and parsers return a [`ParseError`]. An
+//! [`Undelivered`] is an accepted record that was not delivered. A
+//! [`PutRecordsError`](crate::service::PutRecordsError) is the error of a failed request.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -19,17 +19,17 @@ use crate::stream::StreamId;
 
 /// Error of a [`KinesisSink`](crate::KinesisSink) or a [`Producer`](crate::Producer).
 ///
-/// Errors do not lose records. A record that was not accepted is [in the error](Self::into_record). The
-/// [kind](Self::kind) determines where accepted records are:
+/// Errors do not lose records. A record that was not accepted is returned [in the error](Self::into_record). What
+/// happens to the accepted records depends on the [kind](Self::kind) of the error:
 ///
 /// | kind | accepted records |
 /// |---|---|
 /// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | not affected |
 /// | [`Refused`](ErrorKind::Refused) | stay in the sink |
-/// | [`Undelivered`](ErrorKind::Undelivered) | failed records are kept for `take_failed`; [`close`](crate::Producer::close) returns them [in the error](Self::into_undelivered) |
+/// | [`Undelivered`](ErrorKind::Undelivered) | failed records are kept until `take_failed` returns them; [`close`](crate::Producer::close) returns them [in the error](Self::into_undelivered) |
 /// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | [`close`](crate::Producer::close) returns the remaining records [in the error](Self::into_undelivered) |
 ///
-/// `Debug` prints the message and its causes in one line, for errors that `main` returns.
+/// `Debug` prints the message and its causes in one line, so that an error that is returned from `main` is readable.
 ///
 /// ```
 /// use kinesis_sink::{ErrorKind, Producer, Record};
@@ -53,9 +53,9 @@ struct Repr {
     stream: Option<StreamId>,
     /// Record that was not accepted.
     record: Option<Record>,
-    /// Accepted records that the error returns.
+    /// Accepted but undelivered records that are returned in the error.
     undelivered: Vec<Undelivered>,
-    /// Number of accepted records that are affected.
+    /// Number of accepted records that the error affects.
     count: usize,
     cause: Cause,
 }
@@ -75,40 +75,41 @@ enum Cause {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The record exceeds [`Limits::record_bytes`](crate::limits::Limits::record_bytes), partition key included, so it
-    /// can never be sent.
+    /// The record can never be sent, because its size including the partition key exceeds
+    /// [`Limits::record_bytes`](crate::limits::Limits::record_bytes).
     RecordTooLarge,
-    /// The partition key is empty or longer than 256 characters, so the record can never be sent.
+    /// The record can never be sent, because its partition key is empty or longer than 256 characters.
     InvalidPartitionKey,
     /// The buffer is full.
     ///
-    /// Call `start_send` only after `poll_ready` has returned `Ready(Ok(()))`. `send` and `put` of a producer wait for
-    /// capacity instead.
+    /// To avoid this error, call `start_send` only after `poll_ready` has returned `Ready(Ok(()))`. The methods `send`
+    /// and `put` of a producer do not return this error, because they wait for capacity.
     Full,
     /// The sink or the producer is closed.
     Closed,
-    /// The service refuses every request, and retries fail until the cause is fixed: permissions, the stream, or
-    /// credentials.
+    /// The service refuses every request because of missing permissions, a missing stream, or invalid credentials.
+    /// Retries fail until the cause is fixed.
     ///
-    /// All accepted records stay in the sink, in order. A sink retries at its next poll, a producer automatically.
+    /// All accepted records stay in the sink, in order. A sink retries when it is polled again, and a producer retries
+    /// automatically.
     Refused,
-    /// Records failed for good and no dead-letter handler took them.
+    /// Records were not delivered, and no dead-letter handler took them.
     ///
-    /// They count towards the bounds of the buffer until they are taken. After [`close`](crate::Producer::close) they
-    /// are in the error.
+    /// The failed records count towards the buffer bounds until they are taken. [`close`](crate::Producer::close)
+    /// returns them in the error.
     Undelivered,
-    /// The producer has stopped because the service refuses every request, see
+    /// The producer has stopped because the service refuses every request. See
     /// [`FatalPolicy`](crate::settings::FatalPolicy).
     Stopped,
     /// The producer's driver ended early: it was dropped or aborted, it panicked, or its runtime was shut down.
     Abandoned,
-    /// The stream cannot be used, as found by [`check`](crate::KinesisSink::check).
+    /// The [check](crate::KinesisSink::check) found that the stream cannot be used.
     Unusable,
-    /// The sink cannot be built. The source is a [`BuildError`].
+    /// The sink could not be built. The message is that of the [`BuildError`].
     Build,
 }
 
-/// Reason why a record is not accepted.
+/// Reason why a record was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rejection {
     Record(RecordError),
@@ -146,7 +147,7 @@ impl Error {
         Self::new(ErrorKind::Closed, Cause::None)
     }
 
-    /// Creates the error of a refused request. `kept` records stay in the sink.
+    /// Creates the error for a refused request. `kept` is the number of records that stay in the sink.
     pub(crate) fn refused(stream: StreamId, kept: usize, source: BoxError) -> Self {
         Self::new(ErrorKind::Refused, Cause::Other(source)).with_stream(stream).with_count(kept)
     }
@@ -159,7 +160,7 @@ impl Error {
         Self::new(ErrorKind::Abandoned, Cause::None)
     }
 
-    /// Creates the error of failed records that are kept. `reason` is that of the last one.
+    /// Creates the error for `count` failed records that are kept. `reason` is the failure reason of the last record.
     pub(crate) fn failed(count: usize, reason: FailureReason) -> Self {
         Self::new(ErrorKind::Undelivered, Cause::Failure(reason)).with_count(count)
     }
@@ -218,25 +219,30 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the stream that the error is about, if there is one.
+    /// Returns the stream that the error refers to, if any.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.0.stream.as_ref()
     }
 
-    /// Returns the number of accepted records that are affected.
+    /// Returns the number of accepted records that the error affects.
     ///
-    /// For [`Refused`](ErrorKind::Refused), these are the records that stay in the sink. For
-    /// [`Undelivered`](ErrorKind::Undelivered), these are the failed records. For an error of
-    /// [`close`](crate::Producer::close), these are all undelivered records, including those that receipts return.
+    /// The number counts
+    ///
+    /// - for [`Refused`](ErrorKind::Refused), the records that stay in the sink;
+    /// - for [`Undelivered`](ErrorKind::Undelivered), the failed records that are kept;
+    /// - for any error that [`close`](crate::Producer::close) returns, all undelivered records, including those that
+    ///   were returned by receipts.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.count
     }
 
-    /// Returns the record that was not accepted, or the only record that was not delivered.
+    /// Returns the record that was not accepted. If the error contains a single undelivered record, returns that
+    /// record.
     ///
-    /// [`undelivered`](Self::undelivered) returns all records of an error of [`close`](crate::Producer::close).
+    /// If [`close`](crate::Producer::close) has returned the error, use [`undelivered`](Self::undelivered) instead,
+    /// which returns all records.
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         match (&self.0.record, &self.0.undelivered[..]) {
@@ -246,10 +252,11 @@ impl Error {
         }
     }
 
-    /// Converts into the record that was not accepted, or the only record that was not delivered.
+    /// Converts the error into the record that was not accepted. If the error contains a single undelivered record,
+    /// returns that record.
     ///
-    /// [`into_undelivered`](Self::into_undelivered) returns all records of an error of
-    /// [`close`](crate::Producer::close).
+    /// If [`close`](crate::Producer::close) has returned the error, use [`into_undelivered`](Self::into_undelivered)
+    /// instead, which returns all records.
     #[must_use]
     pub fn into_record(mut self) -> Option<Record> {
         match self.0.record.take() {
@@ -261,22 +268,23 @@ impl Error {
         }
     }
 
-    /// Returns the undelivered records in the error, in the order of acceptance.
+    /// Returns the undelivered records that the error contains, in the order of acceptance.
     ///
-    /// Empty unless [`close`](crate::Producer::close) or a producer called as a
-    /// [`Service`](crate::Producer#impl-Service<Record>-for-Producer) returned the error.
+    /// Only errors from [`close`](crate::Producer::close) and from the
+    /// [`Service`](crate::Producer#impl-Service<Record>-for-Producer) implementation of a producer contain undelivered
+    /// records.
     #[must_use]
     pub fn undelivered(&self) -> &[Undelivered] {
         &self.0.undelivered
     }
 
-    /// Converts into the [undelivered records](Self::undelivered) in the error.
+    /// Converts the error into its [undelivered records](Self::undelivered).
     #[must_use]
     pub fn into_undelivered(self) -> Vec<Undelivered> {
         self.0.undelivered
     }
 
-    /// Returns the error for [`FailureReason::NotAccepted`].
+    /// Returns the error with which [`FailureReason::NotAccepted`] is created.
     pub(crate) fn attempt_error(&self) -> Arc<AttemptError> {
         match &self.0.cause {
             Cause::Attempt(error) => error.clone(),
@@ -287,9 +295,9 @@ impl Error {
         }
     }
 
-    /// Returns the failure reason of the last undelivered record, if there is one.
+    /// Returns the failure reason of the last undelivered record, if any.
     ///
-    /// The message of an [`Undelivered`](ErrorKind::Undelivered) error shows this reason.
+    /// The message of an [`Undelivered`](ErrorKind::Undelivered) error contains this reason.
     #[must_use]
     pub fn reason(&self) -> Option<&FailureReason> {
         match &self.0.cause {
@@ -341,7 +349,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Number of records with its noun, such as `1 record`.
+/// Number of records, displayed with a noun, such as `1 record` or `2 records`.
 pub(crate) struct RecordCount<N>(pub(crate) N);
 
 impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for RecordCount<N> {
@@ -381,7 +389,7 @@ pub(crate) fn fmt_chain(error: &dyn StdError, f: &mut fmt::Formatter<'_>) -> fmt
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match (&self.0.kind, &self.0.cause) {
-            // `Display` shows the cause itself.
+            // `Display` already shows the message of the cause, so the cause is skipped.
             (ErrorKind::Unusable, Cause::Other(error)) => error.source(),
             (ErrorKind::Build, Cause::Build(error)) => error.source(),
             (_, Cause::Attempt(error)) => Some(&**error),

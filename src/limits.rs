@@ -1,41 +1,42 @@
-//! Limits of requests, records and shards.
+//! Limits for requests, records and shards.
 //!
-//! The constants are limits of the service, and [`Limits`] are the limits of a sink.
+//! The constants are the limits of the service. [`Limits`] contains the limits that a sink applies.
 //!
-//! Sizes are counted as by the service: data before any encoding, plus the UTF-8 bytes of the partition key.
+//! Sizes are counted in the same way as by the service: the data before any encoding, plus the UTF-8 bytes of the
+//! partition key.
 
 use crate::build_error::{BuildError, Bytes};
 use crate::record::{PartitionKey, Record};
 use crate::shard::Quota;
 
-/// Maximum number of entries of a PutRecords request.
+/// Maximum number of entries in a PutRecords request.
 ///
 /// Source: PutRecords API reference, `Records`, "Maximum number of 500 items".
 pub const MAX_REQUEST_ENTRIES: usize = 500;
 
-/// Maximum size of a PutRecords request in bytes, data and partition keys together: 10 MiB.
+/// Maximum size of a PutRecords request in bytes, including the partition keys: 10 MiB.
 ///
 /// Source: PutRecords API reference (2025; previously 5 MiB).
 pub const MAX_REQUEST_BYTES: usize = 10 * MIB;
 
 /// Default of [`Limits::with_request_bytes`]: 5 MiB.
 ///
-/// Local servers and some regions still enforce this limit, which was the service's before 2025.
+/// This was the limit of the service before 2025. Local servers and some regions still enforce it.
 pub const DEFAULT_REQUEST_BYTES: usize = 5 * MIB;
 
-/// Maximum size of a record in bytes on a stream with a raised record size limit: 10 MiB, data and partition key
-/// together.
+/// Maximum size of a record in bytes, including its partition key, on a stream whose record size limit was raised:
+/// 10 MiB.
 ///
 /// Source: UpdateMaxRecordSize API reference, `MaxRecordSizeInKiB`, 1024 to 10240.
 pub const MAX_RECORD_BYTES: usize = 10 * MIB;
 
-/// Default of [`Limits::with_record_bytes`]: 1 MiB, the default record size limit of a stream.
+/// Default of [`Limits::with_record_bytes`]: 1 MiB, which is also the default record size limit of a stream.
 pub const DEFAULT_RECORD_BYTES: usize = MIB;
 
 /// Size of a PUT payload unit in bytes: 25 KiB.
 ///
-/// Provisioned streams bill each record in whole units. On-demand streams round its size up to a multiple of 1 KiB,
-/// and a unit is such a multiple.
+/// On provisioned streams, each record is billed as a whole number of units. On-demand streams round the size of each
+/// record up to a multiple of 1 KiB instead.
 ///
 /// Source: Kinesis Data Streams pricing, "PUT Payload Unit".
 pub const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
@@ -50,12 +51,12 @@ pub const MAX_PARTITION_KEY_CHARS: usize = 256;
 /// Source: Kinesis Data Streams developer guide, "Quotas and limits".
 pub const SHARD_RECORDS_PER_SECOND: usize = 1_000;
 
-/// Number of bytes that a shard accepts per second, partition keys included: 1 MiB.
+/// Number of bytes that a shard accepts per second, including the partition keys: 1 MiB.
 ///
 /// Source: Kinesis Data Streams developer guide, "Quotas and limits".
 pub const SHARD_BYTES_PER_SECOND: usize = MIB;
 
-/// Maximum number of shards that are learned from responses. Responses that name more are not trusted.
+/// Maximum number of shards that are learned from responses. Responses that name more shards are not trusted.
 ///
 /// Source: Kinesis Data Streams developer guide, "Quotas and limits": the largest default quota of an account.
 pub(crate) const MAX_LEARNED_SHARDS: usize = 20_000;
@@ -67,7 +68,7 @@ pub(crate) const MAX_SHARD_ID_BYTES: usize = 128;
 
 const MIB: usize = 1024 * 1024;
 
-/// Limits applied to requests, records and shards.
+/// Limits that a sink applies to requests, records and shards.
 ///
 /// | limit | default | range |
 /// |---|---|---|
@@ -130,59 +131,63 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sets the maximum number of entries of a request: 1 to 500. Default: 500, see [`MAX_REQUEST_ENTRIES`].
+    /// Sets the maximum number of entries in a request: 1 to 500. Default: 500 ([`MAX_REQUEST_ENTRIES`]).
     #[must_use]
     pub fn with_request_entries(mut self, entries: usize) -> Self {
         self.request_entries = entries;
         self
     }
 
-    /// Sets the maximum size of a request in bytes: [`record_bytes`](Self::record_bytes) to 10 MiB
+    /// Sets the maximum size of a request in bytes, including the partition keys: 1 B to 10 MiB
     /// ([`MAX_REQUEST_BYTES`]). Default: 5 MiB ([`DEFAULT_REQUEST_BYTES`]).
+    ///
+    /// The request limit must be at least the record limit, [`record_bytes`](Self::record_bytes).
     #[must_use]
     pub fn with_request_bytes(mut self, bytes: usize) -> Self {
         self.request_bytes = bytes;
         self
     }
 
-    /// Sets the maximum size of a record in bytes, data and partition key together: 1 B to 10 MiB
-    /// ([`MAX_RECORD_BYTES`]). Default: 1 MiB ([`DEFAULT_RECORD_BYTES`]).
+    /// Sets the maximum size of a record in bytes, including its partition key: 1 B to 10 MiB ([`MAX_RECORD_BYTES`]).
+    /// Default: 1 MiB ([`DEFAULT_RECORD_BYTES`]).
     ///
-    /// Raise it only for a stream whose `MaxRecordSizeInKiB` was raised. Other streams reject the whole request if one
-    /// record is larger.
+    /// Raise this limit only for a stream whose `MaxRecordSizeInKiB` was raised. If a record exceeds the stream's
+    /// limit, the service rejects the whole request.
     #[must_use]
     pub fn with_record_bytes(mut self, bytes: usize) -> Self {
         self.record_bytes = Some(bytes);
         self
     }
 
-    /// Sets the maximum number of Kinesis records (records or aggregates) that are sent to a shard per second: 1 to
-    /// 1,000,000,000. Default: 1,000 ([`SHARD_RECORDS_PER_SECOND`]).
+    /// Sets the maximum number of Kinesis records (single records or aggregates) that are sent to each shard per
+    /// second, from 1 to 1,000,000,000. Default: 1,000 ([`SHARD_RECORDS_PER_SECOND`]).
     ///
-    /// Lower it to reserve capacity for other producers. It applies to shards that are [known](crate::guide::pacing),
-    /// which a shard is from the first response on. Raise it, and the [bytes](Self::with_shard_bytes), for a server
-    /// without such a quota.
+    /// Lower this limit to reserve capacity for other producers. The limit applies only to
+    /// [known shards](crate::guide::pacing); a shard becomes known with its first response. For a server that does not
+    /// enforce this quota, raise both this limit and [`with_shard_bytes`](Self::with_shard_bytes).
     #[must_use]
     pub fn with_shard_records(mut self, records: usize) -> Self {
         self.shard_records = records;
         self
     }
 
-    /// Sets the maximum number of bytes, data and partition keys together, that are sent to a shard per second: 1 B
-    /// to 1 TiB. Default: 1 MiB ([`SHARD_BYTES_PER_SECOND`]).
+    /// Sets the maximum number of bytes, including partition keys, that are sent to each shard per second, from 1 B to
+    /// 1 TiB. Default: 1 MiB ([`SHARD_BYTES_PER_SECOND`]).
+    ///
+    /// As with [`with_shard_records`](Self::with_shard_records), the limit applies only to known shards.
     #[must_use]
     pub fn with_shard_bytes(mut self, bytes: u64) -> Self {
         self.shard_bytes = bytes;
         self
     }
 
-    /// Returns the maximum number of Kinesis records that are sent to a shard per second.
+    /// Returns the maximum number of Kinesis records that are sent to each shard per second.
     #[must_use]
     pub fn shard_records(&self) -> usize {
         self.shard_records
     }
 
-    /// Returns the maximum number of bytes, data and partition keys together, that are sent to a shard per second.
+    /// Returns the maximum number of bytes, including partition keys, that are sent to each shard per second.
     #[must_use]
     pub fn shard_bytes(&self) -> u64 {
         self.shard_bytes
@@ -192,32 +197,32 @@ impl Limits {
         Quota { records: self.shard_records as f64, bytes: self.shard_bytes as f64 }
     }
 
-    /// Returns the maximum number of entries of a request.
+    /// Returns the maximum number of entries in a request.
     #[must_use]
     pub fn request_entries(&self) -> usize {
         self.request_entries
     }
 
-    /// Returns the maximum size of a request in bytes, data and partition keys together.
+    /// Returns the maximum size of a request in bytes, including the partition keys.
     #[must_use]
     pub fn request_bytes(&self) -> usize {
         self.request_bytes
     }
 
-    /// Returns the maximum size of a record in bytes, data and partition key together.
+    /// Returns the maximum size of a record in bytes, including its partition key.
     #[must_use]
     pub fn record_bytes(&self) -> usize {
         self.record_bytes.unwrap_or(DEFAULT_RECORD_BYTES)
     }
 
-    /// Applies the record size limit of a stream. A lower limit that was set is kept.
+    /// Applies the record size limit of a stream. If a lower limit was set, that limit is kept.
     pub(crate) fn for_stream(mut self, max_record_bytes: usize) -> Self {
         let max = max_record_bytes.clamp(1, MAX_RECORD_BYTES);
         self.record_bytes = Some(self.record_bytes.map_or(max, |set| set.min(max)));
         self
     }
 
-    /// Applies the record size limit that every stream has at least.
+    /// Applies the lowest record size limit that a stream can have.
     pub(crate) fn with_default_record_limit(self) -> Self {
         self.with_record_bytes(self.record_bytes().min(DEFAULT_RECORD_BYTES))
     }
@@ -245,13 +250,13 @@ impl Limits {
         )
     }
 
-    /// Checks whether the record can ever be sent.
+    /// Returns an error if the record can never be sent: it is too large, or its partition key is invalid.
     pub(crate) fn check(&self, record: &Record) -> Result<(), RecordError> {
         if let PartitionKey::Explicit(key) = record.partition_key() {
             if key.is_empty() {
                 return Err(RecordError::EmptyPartitionKey);
             }
-            // A key of n bytes has at most n characters, so most keys need no counting.
+            // A key has at most as many characters as bytes, so the characters of short keys need not be counted.
             if key.len() > MAX_PARTITION_KEY_CHARS {
                 let chars = key.chars().count();
                 if chars > MAX_PARTITION_KEY_CHARS {
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn key_length_is_counted_in_characters() {
+    fn partition_key_length_counts_characters() {
         let limits = Limits::default();
         // Each character has four bytes.
         assert_eq!(limits.check(&with_key("🦀".repeat(256))), Ok(()));
@@ -322,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn validate_names_limit_and_range() {
+    fn range_error_names_limit_and_range() {
         let message = |limits: Limits| limits.validate().unwrap_err().to_string();
         for entries in [0, 501] {
             assert_eq!(
@@ -345,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn validate_names_changed_limit_of_conflict() {
+    fn conflict_error_names_changed_limit() {
         let error = Limits::default().with_record_bytes(MAX_RECORD_BYTES).validate().unwrap_err();
         assert_eq!(
             error.to_string(),

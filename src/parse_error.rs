@@ -1,9 +1,9 @@
 use std::fmt;
 
-/// Error of parsing a [`StreamId`](crate::StreamId) or a [`HashKey`](crate::record::HashKey).
+/// Error that occurs when a [`StreamId`](crate::StreamId) or a [`HashKey`](crate::record::HashKey) is parsed.
 ///
-/// The message describes the expected text. It shows an invalid stream id, truncated and with control characters
-/// escaped. It does not show a hash key, which could reveal a partition key.
+/// The message describes the expected format. An invalid stream id is included in the message, truncated and with
+/// control characters escaped. An invalid hash key is not included, because it could reveal a partition key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ParseError {
     kind: Kind,
@@ -22,7 +22,7 @@ impl ParseError {
         Self { kind: Kind::StreamName { given: truncate(given) } }
     }
 
-    /// `field` is the first invalid field of the ARN.
+    /// Creates the error for an invalid ARN. `field` is the first invalid field.
     pub(crate) fn stream_arn(given: &str, field: &'static str, expected: &'static str) -> Self {
         Self { kind: Kind::StreamArn { given: truncate(given), field, expected } }
     }

@@ -18,16 +18,16 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// 1 TiB, or 2 GiB on 32-bit targets.
+/// Maximum of `buffer_bytes`: 1 TiB, or 2 GiB on 32-bit targets.
 const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
 
-/// The KPL's limit, which no aggregate reaches.
+/// Maximum of `aggregate_records`. This is the limit of the KPL. The size limit keeps aggregates far below it.
 const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 
-/// Settings of a [`KinesisSink`](crate::KinesisSink), as plain data.
+/// Settings of a [`KinesisSink`](crate::KinesisSink) that can be represented as plain data.
 ///
-/// Pass them to [`SinkBuilder::with_settings`](crate::SinkBuilder::with_settings), or change individual settings with
-/// [`SinkBuilder::configure`](crate::SinkBuilder::configure):
+/// Use [`SinkBuilder::configure`](crate::SinkBuilder::configure) to change individual settings, or
+/// [`SinkBuilder::with_settings`](crate::SinkBuilder::with_settings) to replace all settings:
 ///
 /// ```
 /// use kinesis_sink::KinesisSink;
@@ -43,29 +43,30 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// # }
 /// ```
 ///
-/// The stream, the classifier, the dead-letter handler and the [`StreamInfo`](crate::stream::StreamInfo) are set on the
-/// [`SinkBuilder`](crate::SinkBuilder).
+/// The stream, the classifier, the dead-letter handler and the [`StreamInfo`](crate::stream::StreamInfo) are not part
+/// of the settings. They are set on the [`SinkBuilder`](crate::SinkBuilder).
 ///
 /// # Configuration files
 ///
-/// With the feature `serde`, settings can be deserialized from a configuration file. The keys are the names of the
-/// fields. A missing key selects the default, and an unknown key is an error.
+/// With the feature `serde`, settings can be deserialized from a configuration file. The keys are the field names. If a
+/// key is missing, the default applies. An unknown key is an error.
 ///
 /// - Durations are strings such as `"100ms"` or `"1h 30m"`.
-/// - Sizes are strings such as `"32MiB"` (1,024² bytes each) or `"5MB"` (1,000²), or numbers of bytes.
-/// - Numbers and booleans may also be strings, such as `"8"` and `"true"`, so that all settings can be environment
-///   variables. The crate that reads the environment defines the variable names of nested settings such as
-///   `limits.record_bytes`.
+/// - Sizes are either numbers of bytes or strings such as `"32MiB"` (1 MiB is 1,024² bytes) or `"5MB"` (1 MB is 1,000²
+///   bytes).
+/// - Numbers and booleans can also be strings, such as `"8"` and `"true"`. All settings can therefore be set with
+///   environment variables. The crate that reads the environment determines the variable names of nested settings such
+///   as `limits.record_bytes`.
 ///
-/// Errors name the setting by its path in the file, such as `limits.record_bytes`. Sizes are serialized as numbers of
-/// bytes.
+/// Error messages name a setting by its path in the file, such as `limits.record_bytes`. Sizes are serialized as
+/// numbers of bytes.
 ///
-/// To change the defaults, use serde's `default = "function"` at the field that contains the settings, or merge the
-/// file into the serialized settings before reading it, as the crates `config` and `figment` do.
+/// To use other defaults, add serde's `default = "function"` to the field that contains the settings. Alternatively,
+/// serialize settings with the desired defaults and merge the file into them, as the crates `config` and `figment` do.
 ///
-/// The example has all keys except `seed` and `metrics`, which is `"shard"` (default), `"stream"` or `"off"` and
-/// requires the feature `metrics`. The values are the defaults, except for `record_bytes`, `max_attempts` and
-/// `deadline`, which have none:
+/// The following example contains all keys except `seed` and `metrics`. The key `metrics` is `"shard"` (default),
+/// `"stream"` or `"off"`, and requires the feature `metrics`. All values in the example are the defaults, except for
+/// `record_bytes`, `max_attempts` and `deadline`, which are unset by default:
 ///
 /// ```
 /// use kinesis_sink::{KinesisSink, Settings, StreamId};
@@ -118,83 +119,92 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Settings {
-    /// Limits of requests, of records, and of the rate per shard. [`Limits`] documents the defaults and ranges.
+    /// Limits for requests, records and shards. [`Limits`] documents the defaults and ranges.
     pub limits: Limits,
     /// Maximum number of requests in flight: 1 to 1,000. Default: 4.
     ///
     /// See [`SinkBuilder::with_max_in_flight`](crate::SinkBuilder::with_max_in_flight).
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::max_in_flight"))]
     pub max_in_flight: usize,
-    /// Time for which a request that is not full may wait for more records: 0 s to 60 s. Default: [`Linger::Auto`] with
-    /// 100 ms.
+    /// Maximum time that a partial request waits for more records: 0 s to 60 s. Default: [`Linger::Auto`] with 100 ms.
     pub linger: Linger,
-    /// Packing of several records into one Kinesis record. Default: [`Aggregation::Off`].
+    /// Mode of packing several records into one Kinesis record. Default: [`Aggregation::Off`].
     ///
     /// See [`SinkBuilder::with_aggregation`](crate::SinkBuilder::with_aggregation).
     pub aggregation: Aggregation,
-    /// Maximum size of an aggregate in bytes, partition key included: 1 B to 10 MiB. Default: 51,200 B, which is two
-    /// [PUT payload units](crate::limits::PAYLOAD_UNIT_BYTES) of 25 KiB.
+    /// Maximum size of an aggregate in bytes, including its partition key: 1 B to 10 MiB. Default: 51,200 B, which is
+    /// two [PUT payload units](crate::limits::PAYLOAD_UNIT_BYTES) of 25 KiB.
     ///
-    /// The [record size limit](Limits::with_record_bytes) applies to aggregates as well. A record that does not fit
-    /// into an aggregate is sent without aggregation.
+    /// The [record size limit](Limits::with_record_bytes) also applies to aggregates. A record that does not fit into
+    /// an aggregate is sent without aggregation.
     ///
-    /// Provisioned streams bill each Kinesis record in whole units, so a maximum slightly above one unit would cost two.
-    /// Records are not split, so on average half a record's size is unused at the end of an aggregate. With records of
-    /// 1 KiB, 24 fit into one unit and 49 into two: 96 % and 98 % of the billed bytes are data. With records of 9 KiB,
-    /// 2 fit into one unit and 5 into two: 72 % and 90 %. More than two units gain little for small records, and a
-    /// throttled aggregate causes more bytes to be retried. On-demand streams round up to 1 KiB, which is at most 2 % of
-    /// the default. Two units are also the KPL's default (`AggregationMaxSize`).
+    /// # Choosing a size
+    ///
+    /// On provisioned streams, each Kinesis record is billed as a whole number of units, so use a multiple of 25 KiB:
+    /// an aggregate that is slightly larger than one unit is billed as two.
+    ///
+    /// Records are not split, so the last part of each aggregate is usually unused. Two units waste less than one. With
+    /// records of 1 KiB, 24 records fit into one unit and 49 into two units, so that 96 % and 98 % of the billed bytes
+    /// are data. With records of 9 KiB, 2 records fit into one unit and 5 into two units, which corresponds to 72 % and
+    /// 90 %. For small records, more than two units have little additional benefit, and a throttled aggregate then
+    /// causes more bytes to be sent again.
+    ///
+    /// On-demand streams round the billed size up to a multiple of 1 KiB, which is at most 2 % of the default size. The
+    /// default of the KPL (`AggregationMaxSize`) is two units as well.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::aggregate_bytes"))]
     pub aggregate_bytes: usize,
-    /// Maximum number of records in an aggregate: 1 to 4,294,967,295. Default: 4,294,967,295, as in the KPL, which is in
-    /// effect no limit.
+    /// Maximum number of records in an aggregate: 1 to 4,294,967,295. Default: 4,294,967,295, as in the KPL. The
+    /// default is so large that only [`aggregate_bytes`](Self::aggregate_bytes) limits an aggregate.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::aggregate_records"))]
     pub aggregate_records: usize,
     /// Partition key of aggregates. Default: [`AggregateKey::FirstMember`].
     pub aggregate_key: AggregateKey,
-    /// Ordering of the records of a partition key. Default: [`RecordOrdering::Unordered`].
+    /// Ordering of records that have the same partition key. Default: [`RecordOrdering::Unordered`].
     pub ordering: RecordOrdering,
-    /// Enables the description of the stream if aggregation or ordering
+    /// Set to `true` to describe the stream if aggregation or ordering
     /// [requires it](crate::SinkBuilder::with_stream_info). Default: `true`.
     ///
-    /// Set it to `false` for a role without the permission `kinesis:DescribeStreamSummary`. A sink with aggregation or
-    /// ordering then also sends to a stream that distributes its records itself. On such a stream the order is not kept.
-    /// With a [list of shards](crate::SinkBuilder::with_stream_info), the sink sends the records of misplaced aggregates
-    /// again without aggregation.
+    /// Set this to `false` if the role does not have the permission `kinesis:DescribeStreamSummary`. A sink with
+    /// aggregation or ordering then cannot detect that a stream distributes its records itself, and sends to such a
+    /// stream as well. There, records with the same partition key are not kept in order. If a [shard
+    /// list](crate::SinkBuilder::with_stream_info) is available, the sink detects aggregates that were written to the
+    /// wrong shard and sends their records again without aggregation.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::describe_stream"))]
     pub describe_stream: bool,
-    /// Maximum number of records in the buffer: 1 to 100,000,000. Default: `None`, which means 10,000, or 100,000 with
-    /// aggregation.
+    /// Maximum number of records in the buffer: 1 to 100,000,000. Default: `None`, which means 10,000 without and
+    /// 100,000 with aggregation.
     ///
-    /// Records in flight and failed records that were not taken count. While the buffer is full, the source waits.
-    /// [`effective_buffer_records`](Self::effective_buffer_records) returns the value in effect.
+    /// The number includes records in flight and failed records that were not taken. While the buffer is full, the
+    /// source waits. [`effective_buffer_records`](Self::effective_buffer_records) returns the value that is in effect.
     ///
-    /// Each record uses about 160 bytes of memory in addition to its payload, which
-    /// [`buffer_bytes`](Self::buffer_bytes) bounds. With aggregation it uses 200 to 600 bytes, most if two or three
-    /// records of each key are buffered (measured on a 64-bit target).
+    /// Each buffered record uses about 160 bytes of memory in addition to its payload. With aggregation, it uses 200 to
+    /// 600 bytes; the maximum is reached if two or three records per partition key are buffered. These values were
+    /// measured on a 64-bit target. [`buffer_bytes`](Self::buffer_bytes) limits the memory for payloads.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::buffer_records", skip_serializing_if = "Option::is_none")
     )]
     pub buffer_records: Option<usize>,
-    /// Maximum size of the buffer in bytes, data and partition keys together: 1 B to 1 TiB (2 GiB on 32-bit targets).
-    /// Default: 32 MiB.
+    /// Maximum size of the buffered records in bytes, including their partition keys: 1 B to 1 TiB (2 GiB on 32-bit
+    /// targets). Default: 32 MiB.
     ///
-    /// It counts the records that [`buffer_records`](Self::buffer_records) counts. A sink accepts records until the
-    /// bound is reached, so the last one can exceed it.
+    /// The size includes the same records as [`buffer_records`](Self::buffer_records). A sink accepts a record while
+    /// the buffer is smaller than the maximum, so the last accepted record can exceed it.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::buffer_bytes"))]
     pub buffer_bytes: usize,
     /// Backoff after failures. Default: 100 ms to 3 s.
     pub backoff: BackoffSettings,
-    /// Number of attempts after which a record fails: 1 or more. Default: `None`, no limit.
+    /// Maximum number of attempts to deliver a record: 1 or more. Default: `None`, which means no limit.
     ///
-    /// See [`Undelivered::attempts`](crate::Undelivered::attempts) for what counts as an attempt.
+    /// A record fails if it was not delivered within this number of attempts.
+    /// [`Undelivered::attempts`](crate::Undelivered::attempts) documents which requests count as attempts.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::max_attempts", skip_serializing_if = "Option::is_none")
     )]
     pub max_attempts: Option<u32>,
-    /// Time from acceptance after which a buffered record fails: 1 ms to 7 days. Default: `None`, no deadline.
+    /// Time after its acceptance at which a buffered record fails: 1 ms to 7 days. Default: `None`, which means no
+    /// deadline.
     ///
     /// See [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline).
     #[cfg_attr(
@@ -206,24 +216,27 @@ pub struct Settings {
         )
     )]
     pub deadline: Option<Duration>,
-    /// Time for which requests are retried while credentials cannot be loaded or are refused: 0 s to 7 days. Default:
+    /// Time for which requests are retried while credentials cannot be loaded or are rejected: 0 s to 7 days. Default:
     /// 5 minutes.
     ///
-    /// Lookups of the stream are retried as well. Such errors are
-    /// [`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials). After the timeout the error is
-    /// [reported](crate::ErrorKind::Refused) like a fatal one, and the records stay in the sink.
+    /// Credential errors are errors of the class
+    /// [`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials). Requests and stream lookups that fail with
+    /// such an error are retried until this timeout has elapsed. The error is then reported like a fatal error, with
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused), and the records stay in the sink.
     ///
-    /// The time starts with the first such failure. It ends with a response that shows that the credentials were
-    /// accepted: a delivery, a throttled entry, or a record rejected as invalid. The time between two failures counts
-    /// for at most one minute, so that a process that was suspended does not fail at its first request.
+    /// The timeout starts with the first credential error. It is reset by any response that shows that the credentials
+    /// were accepted: a delivery, a throttled entry, or a record that is rejected as invalid. The time between two
+    /// consecutive failures is counted as at most one minute. A process that was suspended for a long time therefore
+    /// does not exceed the timeout with its next failed request.
     ///
-    /// The timeout also applies to responses with HTTP 4xx and no error code
-    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), counted while no request succeeds. A record that
-    /// fails alone on a stream that has accepted others does not count.
+    /// The timeout also applies to HTTP 4xx responses without an error code
+    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), for as long as no request succeeds. The failure
+    /// of a single record does not count if the stream has accepted other records.
     ///
-    /// The default is longer than usual outages of STS, of the instance metadata service or of a credentials agent, and
-    /// longer than a refresh of the SDK with all its attempts. It is short enough to report a deleted or revoked role
-    /// within minutes. Set a shorter time for short-lived jobs. With 0 s the first failure is reported.
+    /// The default is longer than typical outages of STS, of the instance metadata service or of a credentials agent,
+    /// and longer than the SDK needs for all attempts of a credentials refresh. It is short enough to report a deleted
+    /// or revoked role within minutes. Use a shorter timeout for short-lived jobs. With 0 s, the first credential error
+    /// is reported immediately.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -232,9 +245,10 @@ pub struct Settings {
         )
     )]
     pub credentials_timeout: Duration,
-    /// Timeout of a request in the default stack: 1 ms to 10 minutes. Default: 10 s.
+    /// Timeout of a request: 1 ms to 10 minutes. Default: 10 s.
     ///
-    /// [`SinkBuilder::build`](crate::SinkBuilder::build) builds the default stack. See [`timeout`](crate::timeout).
+    /// Only the default service stack, which [`SinkBuilder::build`](crate::SinkBuilder::build) creates, uses this
+    /// setting. See [`timeout`](crate::timeout).
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -243,16 +257,17 @@ pub struct Settings {
         )
     )]
     pub request_timeout: Duration,
-    /// Maximum timeout of a request in the default stack, for records that time out repeatedly: 1 ms to 10 minutes.
-    /// Default: 30 s.
+    /// Maximum timeout of a request whose records have timed out repeatedly: 1 ms to 10 minutes. Default: 30 s.
     ///
-    /// It has no effect if the [request timeout](Self::request_timeout) is longer.
+    /// Only the default service stack, which [`SinkBuilder::build`](crate::SinkBuilder::build) creates, uses this
+    /// setting. It has no effect if the [request timeout](Self::request_timeout) is longer.
     ///
-    /// When the same records time out repeatedly, the timeout of the next request doubles up to this maximum, and
-    /// requests get smaller. A stream that responds late or over a slow link then makes progress with few duplicates.
-    /// Fast responses restore the timeout. The maximum also bounds the time for which a request waits for a response
-    /// that the network has silently dropped, and with it the time after which the sink notices that the stream can be
-    /// reached again.
+    /// When the same records time out repeatedly, the timeout of the next request is doubled, up to this maximum, and
+    /// requests become smaller. The sink thus makes progress with few duplicates even if the stream responds late or
+    /// the link is slow. When responses are fast again, the timeout returns to the request timeout.
+    ///
+    /// If the network silently drops a response, the request waits until it times out. This maximum therefore also
+    /// limits how long the sink needs to detect that the stream can be reached again.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -264,14 +279,16 @@ pub struct Settings {
     /// Behavior of a [`Producer`](crate::Producer) when the service refuses every request. Default:
     /// [`FatalPolicy::Stop`].
     ///
-    /// It has no effect on a [`KinesisSink`](crate::KinesisSink), which returns the error to its owner.
+    /// The policy does not apply to a [`KinesisSink`](crate::KinesisSink) without a producer, which returns the error
+    /// to its caller.
     pub fatal_policy: FatalPolicy,
     /// Granularity of the sink's [metrics](crate::metrics). Default: [`MetricsGranularity::Shard`].
     ///
-    /// The metrics are registered with the recorder that is installed when the sink is built.
+    /// The sink registers its metrics with the recorder that is installed when the sink is built.
     #[cfg(feature = "metrics")]
     pub metrics: MetricsGranularity,
-    /// Seed of random partition keys and of jitter, for repeatable tests. Default: `None`, a random seed.
+    /// Seed for random partition keys and backoff jitter, for reproducible tests. Default: `None`, which means a random
+    /// seed.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::seed", skip_serializing_if = "Option::is_none")
@@ -279,10 +296,11 @@ pub struct Settings {
     pub seed: Option<u64>,
 }
 
-/// Backoff after failures, in [`Settings`].
+/// Backoff settings, a part of [`Settings`].
 ///
-/// The wait is random, uniformly distributed between 0 and a maximum. The maximum is `base` after the first failure,
-/// and doubles with each consecutive failure up to `ceiling`. Both are 1 ms to 60 s, and `base` is at most `ceiling`.
+/// The wait after a failure is random and uniformly distributed between 0 and a maximum. The maximum is `base` after
+/// the first failure and doubles with each consecutive failure, up to `ceiling`. Both values range from 1 ms to 60 s,
+/// and `base` must not exceed `ceiling`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -297,7 +315,7 @@ pub struct BackoffSettings {
         )
     )]
     pub base: Duration,
-    /// Maximum wait after any failure. Default: 3 s.
+    /// Maximum wait after any number of failures. Default: 3 s.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -356,27 +374,28 @@ impl BackoffSettings {
 }
 
 impl Settings {
-    /// Returns the linger in effect, with [`Auto`](Linger::Auto) resolved for the aggregation.
+    /// Returns the linger mode that is in effect: [`Linger::Auto`] is replaced with the mode that it selects for the
+    /// [aggregation](Self::aggregation).
     #[must_use]
     pub fn effective_linger(&self) -> Linger {
         self.linger.resolve(self.aggregation)
     }
 
-    /// Returns the [maximum number of buffered records](Self::buffer_records) in effect: the value that is set, or the
-    /// default for the aggregation.
+    /// Returns the [maximum number of buffered records](Self::buffer_records) that is in effect: the value that was
+    /// set, or the default, which depends on the [aggregation](Self::aggregation).
     #[must_use]
     pub fn effective_buffer_records(&self) -> usize {
         match (self.buffer_records, self.is_aggregating()) {
             (Some(records), _) => records,
             (None, false) => 10_000,
-            // A full request of aggregates has about 50,000 records of 100 bytes.
+            // A full request of aggregates contains about 50,000 records of 100 bytes.
             (None, true) => 100_000,
         }
     }
 
-    /// Checks that each setting is within its range, and that settings do not contradict each other.
+    /// Checks that each setting is within its range, and that the settings do not contradict each other.
     ///
-    /// [`SinkBuilder::build`](crate::SinkBuilder::build) and its variants call it.
+    /// [`SinkBuilder::build`](crate::SinkBuilder::build) and its variants call this method.
     ///
     /// # Errors
     ///
@@ -407,7 +426,7 @@ impl Settings {
         check_time("max_request_timeout", self.max_request_timeout, request)
     }
 
-    /// Returns a warning with a fix if the buffer is too small for full requests.
+    /// Returns a warning that includes the fix if the buffer is too small for full requests.
     pub(crate) fn partial_requests(&self) -> Option<String> {
         let warning = |buffer, capacity: &dyn Shown, limit, full: &dyn Shown| {
             let (capacity, full) = (capacity.shown(), full.shown());
@@ -424,7 +443,7 @@ impl Settings {
         }
         let buffer_records = self.effective_buffer_records();
         let request_entries = self.limits.request_entries();
-        // With aggregation, the number of records of an entry varies.
+        // With aggregation, the number of records per entry varies, so no minimum is known.
         if !self.is_aggregating() && buffer_records < request_entries {
             let limit = "limits.request_entries";
             warnings.push(warning("buffer_records", &buffer_records, limit, &request_entries));
@@ -432,7 +451,7 @@ impl Settings {
         (!warnings.is_empty()).then(|| warnings.join("; "))
     }
 
-    /// Returns `true` if a buffer of this size accepts another record.
+    /// Returns `true` if another record is accepted while records of the size `buffered` are in the buffer.
     pub(crate) fn has_capacity(&self, buffered: Size) -> bool {
         buffered.records < self.effective_buffer_records() && buffered.bytes < self.buffer_bytes
     }
@@ -441,7 +460,7 @@ impl Settings {
         self.aggregation != Aggregation::Off
     }
 
-    /// Returns `true` if aggregation or ordering requires that partition keys determine the shard.
+    /// Returns `true` if aggregation or ordering is enabled. Both work only if partition keys determine the shard.
     pub(crate) fn relies_on_keys(&self) -> bool {
         self.is_aggregating() || self.ordering == RecordOrdering::PerKey
     }
@@ -463,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn set_values_override_defaults_of_aggregation() {
+    fn set_values_override_aggregation_defaults() {
         let settings = Settings {
             aggregation: Aggregation::PerShard,
             linger: Linger::Adaptive(Duration::ZERO),
@@ -480,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn validate_names_changed_setting_of_conflict() {
+    fn conflict_error_names_changed_setting() {
         let message = |base, ceiling| {
             let backoff = BackoffSettings { base, ceiling };
             Settings { backoff, ..Settings::default() }.validate().unwrap_err().to_string()
@@ -497,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn small_buffer_keeps_requests_partial() {
+    fn small_buffer_warns_of_partial_requests() {
         let mut settings = Settings::default();
         assert_eq!(settings.partial_requests(), None);
         settings.buffer_bytes = 1 << 20;

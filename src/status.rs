@@ -1,8 +1,8 @@
 //! Status of a sink or a producer.
 //!
 //! [`KinesisSink::status`](crate::KinesisSink::status) and [`Producer::status`](crate::Producer::status) return a
-//! [`Status`]: the records in the buffer, [totals](Totals), the latest request, and the [`Condition`]. A
-//! [`ConditionWatch`] waits for changes of the condition, and can be used by any task:
+//! [`Status`]. It contains the number of buffered records, the [totals](Totals), the latest request, and the
+//! [`Condition`]. A [`ConditionWatch`] waits for changes of the condition and can be used in any task:
 //!
 //! ```
 //! use kinesis_sink::status::{Condition, ConditionWatch};
@@ -28,39 +28,41 @@ use crate::record::AttemptError;
 use crate::service::ErrorCount;
 use crate::stream::StreamId;
 
-/// Status of a sink or a producer at one moment.
+/// Snapshot of the status of a sink or a producer.
 ///
-/// With the feature `serde` it can be serialized, for example for a health endpoint. Times are seconds.
+/// With the feature `serde`, a status can be serialized, for example for a health endpoint. Durations and times are
+/// serialized as seconds.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
-    /// Stream that the records are sent to.
+    /// Stream to which the records are sent.
     pub stream: StreamId,
-    /// Condition of the sink or producer: whether records are delivered.
+    /// Condition of the sink or producer, which shows whether records are delivered.
     pub condition: Condition,
-    /// Queued records, including those that are retried.
+    /// Queued records, including records that wait for a retry.
     pub queued: Buffered,
-    /// Records in flight, including those whose response names a shard that is not listed yet.
+    /// Records in flight, including records of written aggregates whose shard is not in the shard list yet.
     pub in_flight: Buffered,
-    /// Records that failed for good and are kept until they are taken.
+    /// Permanently failed records that were not taken.
     pub failed: Buffered,
-    /// Time since the acceptance of the oldest record that is queued or in flight. `None` if there is none.
+    /// Time since the acceptance of the oldest record that is queued or in flight. `None` if no record is queued or in
+    /// flight.
     #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub oldest_age: Option<Duration>,
     /// Counts since the sink was built.
     pub totals: Totals,
-    /// Latest request that has completed. `None` before the first one.
+    /// Latest completed request. `None` if no request has completed yet.
     pub last_request: Option<RequestSummary>,
     /// Bounds of the buffer.
     pub capacity: Buffered,
 }
 
 impl Status {
-    /// Returns `true` if a producer accepts a record: the service does not refuse requests, the producer is open, and
-    /// the buffer is below its bounds.
+    /// Returns `true` if a producer with this status accepts records: the producer is open, its buffer is below its
+    /// bounds, and the service does not refuse every request.
     ///
-    /// A health endpoint can report this as readiness.
+    /// A health endpoint can report this value as readiness.
     #[must_use]
     pub fn accepts_records(&self) -> bool {
         let buffered = self.buffered();
@@ -69,7 +71,7 @@ impl Status {
         has_capacity && matches!(self.condition, Condition::Working | Condition::Failing { .. })
     }
 
-    /// Returns the size of all records that count towards the bounds of the buffer: queued, in flight and failed.
+    /// Returns the number and size of all records that count towards the buffer bounds: queued, in flight and failed.
     #[must_use]
     pub fn buffered(&self) -> Buffered {
         let parts = [self.queued, self.in_flight, self.failed];
@@ -80,14 +82,14 @@ impl Status {
     }
 }
 
-/// Number and size of records in the buffer.
+/// Number and size of buffered records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Buffered {
     /// Number of records.
     pub records: usize,
-    /// Bytes of the records, data and partition keys together.
+    /// Size of the records in bytes, including their partition keys.
     pub bytes: usize,
 }
 
@@ -99,51 +101,51 @@ impl From<Size> for Buffered {
 
 /// Condition of a sink or producer: whether it delivers records, and the error if it does not.
 ///
-/// `since` does not change while a condition lasts, so equal values describe the same condition.
+/// The time `since` does not change while a condition lasts, so equal values describe the same condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "state", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Condition {
-    /// No error is known: the latest request succeeded, no request was sent, or all records of failed requests have been
-    /// settled.
+    /// No error is known. The latest request succeeded, no request was sent yet, or no records of failed requests are
+    /// left to retry.
     Working,
-    /// The latest request failed as a whole, and its records are retried with backoff. The next success ends the
-    /// condition.
+    /// The latest request failed as a whole, and its records are retried with backoff. The condition ends when a
+    /// request succeeds.
     #[non_exhaustive]
     Failing {
-        /// Time of the first failed request, by the system clock.
+        /// Time of the first failed request, from the system clock.
         #[cfg_attr(feature = "serde", serde(serialize_with = "unix_seconds"))]
         since: SystemTime,
-        /// Error of the first request that failed with the present [code](AttemptError::code).
+        /// Error of the first request that failed with the current error [code](AttemptError::code).
         error: AttemptError,
     },
-    /// The service refuses every request, and retries fail until the cause is fixed: permissions, the stream, or
-    /// credentials.
+    /// The service refuses every request because of missing permissions, a missing stream, or invalid credentials.
+    /// Retries fail until the cause is fixed.
     #[non_exhaustive]
     Refused {
-        /// Time of the first refused request, by the system clock.
+        /// Time of the first refused request, from the system clock.
         #[cfg_attr(feature = "serde", serde(serialize_with = "unix_seconds"))]
         since: SystemTime,
-        /// Error of the first request that was refused with the present [code](AttemptError::code).
+        /// Error of the first request that was refused with the current error [code](AttemptError::code).
         error: AttemptError,
     },
-    /// The producer has stopped because the service refuses every request, see
-    /// [`FatalPolicy`](crate::settings::FatalPolicy). The condition is final.
+    /// The producer has stopped because the service refuses every request. See
+    /// [`FatalPolicy`](crate::settings::FatalPolicy). This condition is final.
     #[non_exhaustive]
     Stopped {
         /// Error of the refused request.
         error: AttemptError,
     },
-    /// The sink or producer accepts no more records, and delivers those in the buffer.
+    /// The sink or producer accepts no more records, and is delivering the buffered records.
     #[non_exhaustive]
     Closing {
-        /// Error of the requests, while they fail.
+        /// Error of the requests, if they are failing.
         error: Option<AttemptError>,
     },
     /// The sink or producer is closed, and every record is settled.
     Closed,
-    /// The sink was dropped, or the producer's driver has ended, with records in the buffer.
+    /// The sink was dropped, or the producer's driver ended, while records were in the buffer.
     Abandoned,
 }
 
@@ -166,7 +168,7 @@ impl Condition {
         }
     }
 
-    /// Returns the stage, which never decreases.
+    /// Returns the stage: 0 while open, 1 while closing, 2 at the end. A published stage never decreases.
     fn stage(&self) -> u8 {
         match self {
             Self::Working | Self::Failing { .. } | Self::Refused { .. } => 0,
@@ -180,38 +182,41 @@ impl Condition {
     }
 }
 
-/// Waits for changes of the [`Condition`] of a sink or a producer.
+/// Watch that waits for changes of the [`Condition`] of a sink or a producer.
 ///
-/// [`KinesisSink::watch`](crate::KinesisSink::watch) and [`Producer::watch`](crate::Producer::watch) return it. It does
-/// not keep a producer open. The condition of a sink changes only while the sink is polled.
+/// [`KinesisSink::watch`](crate::KinesisSink::watch) and [`Producer::watch`](crate::Producer::watch) return a watch. A
+/// watch does not keep its producer open. The condition of a sink changes only while the sink is polled.
 #[derive(Debug, Clone)]
 pub struct ConditionWatch {
     receiver: watch::Receiver<Condition>,
-    /// Condition that was returned last.
+    /// Condition that was returned by the last call.
     last: Condition,
 }
 
 impl ConditionWatch {
-    /// Returns the present condition.
+    /// Returns the current condition.
     #[must_use]
     pub fn current(&self) -> Condition {
         self.receiver.borrow().clone()
     }
 
-    /// Waits for a change of the condition, and returns the new one. Returns `None` once no change can follow.
+    /// Waits until the condition changes, and returns the new condition. Returns `None` if the condition cannot change
+    /// any more.
     ///
-    /// The condition is compared with the one that was returned last, at first with that at the creation of the watch.
-    /// Several changes between two calls are merged.
+    /// A change is a difference from the condition that the previous call returned, or for the first call from the
+    /// condition at the time when the watch was created. If the condition changes several times between two calls, only
+    /// the latest condition is returned.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no change: the next call returns it.
+    /// Dropping the future does not lose a change: the next call returns it.
     pub async fn changed(&mut self) -> Option<Condition> {
         let last = self.last.clone();
         self.wait_for(|condition| *condition != last).await
     }
 
-    /// Waits until the condition satisfies `predicate`, and returns it. Returns `None` if the final condition does not.
+    /// Waits until the condition satisfies `predicate`, and returns the condition. Returns `None` if the final
+    /// condition does not satisfy `predicate`.
     ///
     /// # Cancel safety
     ///
@@ -222,7 +227,7 @@ impl ConditionWatch {
     ) -> Option<Condition> {
         let ends = |condition: &Condition| predicate(condition) || condition.is_final();
         let found = self.receiver.wait_for(ends).await.map(|condition| condition.clone());
-        // An error means that the sink was dropped with the current condition.
+        // An error means that the sink was dropped, so the current condition is the last one.
         let condition = found.unwrap_or_else(|_| self.current());
         if !predicate(&condition) {
             return None;
@@ -232,7 +237,7 @@ impl ConditionWatch {
     }
 }
 
-/// Present failure or refusal of requests.
+/// Ongoing failure or refusal of requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub(crate) is_refused: bool,
@@ -241,18 +246,18 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Ignores messages, which can differ in a request id.
+    /// Returns `true` if both faults are the same. Ignores the error messages, because they can contain a request id.
     fn is_like(&self, other: &Self) -> bool {
         (self.is_refused, self.since, self.error.code())
             == (other.is_refused, other.since, other.error.code())
     }
 }
 
-/// Publishes the condition of a sink. Clones publish to the same watches.
+/// Sender that publishes the condition of a sink. Clones publish to the same watches.
 #[derive(Debug, Clone)]
 pub(crate) struct ConditionSender {
     sender: watch::Sender<Condition>,
-    /// Fault that was published last, and its start by the system clock.
+    /// Fault that was published last, and the time of its start from the system clock.
     reported: Option<(Fault, SystemTime)>,
     is_closing: bool,
 }
@@ -273,7 +278,7 @@ impl ConditionSender {
         ConditionWatch { receiver, last }
     }
 
-    /// Publishes the condition for a fault, if it has changed.
+    /// Publishes the condition that results from `fault` if the condition has changed.
     pub(crate) fn report(&mut self, fault: Option<Fault>, is_closing: bool) {
         let is_same = match (&self.reported, &fault) {
             (None, None) => true,
@@ -285,7 +290,7 @@ impl ConditionSender {
         }
         self.is_closing = is_closing;
         self.reported = fault.map(|fault| {
-            // Computed once for each fault, so that the value does not change while it lasts.
+            // Computed once for each fault, so that `since` does not change while the fault lasts.
             let since = match &self.reported {
                 Some((before, since)) if before.since == fault.since => *since,
                 _ => {
@@ -312,7 +317,7 @@ impl ConditionSender {
         });
     }
 
-    /// Publishes a condition, unless a later stage was published.
+    /// Publishes a condition, unless a condition of a later stage was published before.
     pub(crate) fn set(&self, condition: Condition) {
         self.sender.send_if_modified(|current| {
             let stages = (current.stage(), condition.stage());
@@ -346,43 +351,44 @@ fn unix_seconds<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Resul
 pub struct RequestSummary {
     /// Number of records in the request.
     pub records: usize,
-    /// Number of entries in the request, which is less than `records` with aggregation.
+    /// Number of entries in the request. With aggregation, an entry can contain several records.
     pub entries: usize,
-    /// Bytes of the entries, data and partition keys together.
+    /// Size of the entries in bytes, including their partition keys.
     pub bytes: usize,
-    /// Number of delivered records.
+    /// Number of records that the request delivered.
     pub delivered: usize,
-    /// Distinct errors of the entries, or the error of a request that failed as a whole.
+    /// Distinct errors of the entries with their counts, or the error of the request if it failed as a whole.
     pub errors: Vec<ErrorCount>,
 }
 
 /// Counts of records and requests since a sink was built.
 ///
-/// `accepted` is always the sum of `delivered`, `failed`, `withdrawn`, and the records that are
+/// The count `accepted` is always the sum of `delivered`, `failed`, `withdrawn`, and the number of records that are
 /// [queued](Status::queued) or [in flight](Status::in_flight).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Totals {
-    /// Records that were accepted.
+    /// Number of accepted records.
     pub accepted: u64,
-    /// Records that the service confirmed.
+    /// Number of records that the service has confirmed.
     pub delivered: u64,
-    /// Bytes of the delivered records, data and partition keys together.
+    /// Size of the delivered records in bytes, including their partition keys.
     pub delivered_bytes: u64,
-    /// Entries of the delivered records. Each entry is one Kinesis record. With aggregation there are fewer entries than
-    /// records, otherwise the same number.
+    /// Number of entries that contained the delivered records. Each entry is one Kinesis record. Without aggregation,
+    /// this is the number of delivered records; with aggregation, it is lower.
     pub entries: u64,
-    /// Bytes of the delivered entries, data and partition keys together.
+    /// Size of the delivered entries in bytes, including their partition keys.
     pub entry_bytes: u64,
-    /// Aggregates that were written to a shard that is not the shard of all their records, because the stream was
-    /// resharded. The KCL discards such aggregates, so their records were sent again.
+    /// Number of aggregates that were written to the wrong shard for at least one of their records because the stream
+    /// was resharded. The KCL discards such aggregates, so the sink has sent their records again.
     pub misplaced: u64,
-    /// Records that failed for good.
+    /// Number of permanently failed records.
     pub failed: u64,
-    /// Records that were withdrawn before they were settled, or abandoned with their sink.
+    /// Number of records that were withdrawn before they were settled, or that were abandoned when the sink was
+    /// dropped.
     pub withdrawn: u64,
-    /// Requests that were sent to the service.
+    /// Number of requests that were sent to the service.
     pub requests: u64,
     /// Number of times that a record was requeued after an attempt.
     pub requeued: u64,

@@ -1,6 +1,6 @@
-//! Deserializers of settings, which also accept strings, because values of environment variables are strings.
+//! Deserializers for settings. They accept strings for all settings, because environment variables are strings.
 //!
-//! Errors name the path of the setting, because not every format shows its position.
+//! Error messages contain the path of the setting, because not every format reports the position of an error.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use humantime_serde::re::humantime;
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
-/// Formats of the value of a setting.
+/// Type of a setting's value, and the formats in which the value can be written.
 pub(crate) trait Notation {
     type Value;
     const EXPECTED: &'static str;
@@ -145,13 +145,13 @@ impl<'de, N: Notation> Visitor<'de> for Optional<N> {
         deserializer.deserialize_any(self.0).map(Some)
     }
 
-    // A map of strings passes the string itself instead of an option.
+    // A map of strings deserializes an option as the string itself, without a `Some`.
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         self.0.visit_str(text).map(Some)
     }
 }
 
-/// Defines a function for `deserialize_with` for each field.
+/// Defines a `deserialize_with` function for each field.
 macro_rules! readers {
     ($($field:ident: $notation:ty, $path:literal;)*) => {
         $(pub(crate) fn $field<'de, D: Deserializer<'de>>(

@@ -1,4 +1,4 @@
-//! Algorithms that account for the use of a quota.
+//! Algorithms that track how much of a quota is used.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// [`Allowance::per_s`] of one token per second.
+/// Value of [`Allowance::per_s`] for a rate of one token per second.
 pub(super) const NANO: i128 = 1_000_000_000;
 
-/// Amount of one token. In this unit a refill is exact in each nanosecond, so that tests can predict which entries are
-/// admitted.
+/// Value of an amount of one token. With this unit, the refill of each nanosecond is exact, so that tests can predict
+/// which entries are admitted.
 pub(super) const TOKEN: i128 = NANO * NANO;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Part of the quota that other producers leave to the limiter.
+/// Part of the quota that other producers do not use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
-    /// Rate in 10^-9 tokens per second.
+    /// Rate in units of 10^-9 tokens per second.
     pub(super) per_s: i128,
     pub(super) burst: i128,
 }
@@ -29,12 +29,12 @@ impl Allowance {
     }
 }
 
-/// Account of the records or bytes of one shard.
+/// Tracks the records or bytes that one shard has admitted.
 pub(super) trait Accounting: fmt::Debug + Send {
     fn advance(&mut self, now: Instant);
 
-    /// Returns `true` if the amount can be admitted. An amount larger than the allowance is admitted while the
-    /// allowance is unused.
+    /// Returns `true` if the amount can be admitted. An amount that is larger than the allowance can be admitted only
+    /// while the allowance is unused.
     fn has(&self, amount: i128) -> bool;
 
     fn take(&mut self, amount: i128);
@@ -45,7 +45,7 @@ pub(super) trait Accounting: fmt::Debug + Send {
 #[derive(Debug)]
 pub(super) struct Bucket {
     allowance: Allowance,
-    /// Negative after an entry that was larger than the bucket, and after entries that were counted late.
+    /// Negative after an entry that was larger than the bucket, and after entries that were counted with a delay.
     level: i128,
     filled_at: Instant,
 }
@@ -86,7 +86,7 @@ pub(super) struct FixedWindow {
 }
 
 impl FixedWindow {
-    /// Creates an unused window that started `phase` ago, less than one second.
+    /// Creates an unused window that started `phase` ago. `phase` is less than one second.
     pub(super) fn new(allowance: Allowance, phase: Duration, now: Instant) -> Self {
         Self { allowance, used: 0, ends_at: now + (SECOND - phase) }
     }
@@ -154,7 +154,7 @@ fn fits(used: i128, amount: i128, allowance: &Allowance) -> bool {
     used + amount <= allowance.per_window() || (used == 0 && allowance.per_s > 0)
 }
 
-/// Appends an amount. Amounts of the same time are summed up, as those of one request.
+/// Appends an amount. Amounts with the same time, such as those of one request, are added up.
 fn add(amounts: &mut VecDeque<(Instant, i128)>, at: Instant, amount: i128) {
     match amounts.back_mut() {
         Some((last, sum)) if *last == at => *sum += amount,
@@ -162,12 +162,12 @@ fn add(amounts: &mut VecDeque<(Instant, i128)>, at: Instant, amount: i128) {
     }
 }
 
-/// Accounting that takes amounts with a delay.
+/// Accounting that counts admitted amounts with a delay.
 #[derive(Debug)]
 pub(super) struct Lagging {
     inner: Box<dyn Accounting>,
     lag: Duration,
-    /// Delayed amounts, with the times at which they are taken.
+    /// Amounts that are not counted yet, each with the time at which it will be counted.
     pending: VecDeque<(Instant, i128)>,
     now: Instant,
 }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn bucket_starts_full_and_refills_to_the_token() {
+    fn bucket_starts_full_and_refills_exactly() {
         let start = Instant::now();
         let mut bucket = Bucket::new(allowance(PER_S), start);
         assert_eq!(drain(&mut bucket, start), 1_000);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn bucket_follows_its_allowance() {
+    fn bucket_applies_changed_allowance() {
         let start = Instant::now();
         let mut bucket = Bucket::new(allowance(PER_S), start);
         bucket.set_allowance(allowance(300));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn bucket_runs_deficit_for_oversized_amount() {
+    fn oversized_amount_leaves_bucket_deficit() {
         let start = Instant::now();
         let mut bucket = Bucket::new(allowance(10), start);
         assert!(bucket.has(25 * TOKEN));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn sliding_window_never_exceeds_a_second() {
+    fn sliding_window_limits_every_second() {
         let start = Instant::now();
         let mut window = SlidingWindow::new(allowance(PER_S), start);
         window.advance(start);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn lagging_bucket_compensates_for_excess() {
+    fn lagging_bucket_pays_back_excess() {
         let start = Instant::now();
         let bucket = Box::new(Bucket::new(allowance(PER_S), start));
         let mut lagging = Lagging::new(bucket, ms(100), start);

@@ -10,7 +10,7 @@ use crate::build_error::{BuildError, Bytes};
 use crate::limits::MAX_RECORD_BYTES;
 use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};
 
-/// Builder of a [`SimStream`].
+/// Builder for a [`SimStream`].
 ///
 /// Requires the feature `sim`.
 ///
@@ -106,31 +106,35 @@ impl Default for SimBuilder {
 }
 
 impl SimBuilder {
-    /// Sets the stream's name. Default: `example`.
+    /// Sets the name of the stream. Default: `example`.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Sets the account that owns the stream, 12 digits. Default: `123456789012`.
+    /// Sets the id of the account that owns the stream: 12 digits. Default: `123456789012`.
     pub fn with_account(mut self, account: impl Into<String>) -> Self {
         self.account = account.into();
         self
     }
 
-    /// Sets the initial number of shards: 1 to 10,000. Default: 1. Their hash key ranges have the same size.
+    /// Sets the initial number of shards: 1 to 10,000. Default: 1.
+    ///
+    /// The hash key ranges of the shards have equal size.
     pub fn with_shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
     }
 
-    /// Sets the seed of the random number generator. Default: a random seed, which [`SimStream::seed`] and `Debug` show.
+    /// Sets the seed of the random number generator. Default: a random seed.
+    ///
+    /// [`SimStream::seed`] and the `Debug` output of the stream show the seed.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Sets the latency of all requests, including lookups and reads. Default: 20 ms.
+    /// Sets the round-trip time of all requests, including lookups and reads. Default: 20 ms.
     pub fn with_latency(mut self, latency: Latency) -> Self {
         self.latency = latency;
         self
@@ -138,41 +142,42 @@ impl SimBuilder {
 
     /// Sets the bandwidth of the link to the stream in bytes per second: 1 or more. Default: unlimited.
     ///
-    /// The PutRecords requests in flight share the bandwidth evenly. Their size is that of their JSON, in which data is
-    /// base64: 500 records of 1 KiB are about 720 kB, which takes 22 s at 32,000 B/s (256 kbit/s). Responses and other
-    /// requests do not use the link.
+    /// All PutRecords requests in flight share the bandwidth evenly. The size of a request is the size of its JSON
+    /// body, in which data is encoded as base64. For example, 500 records of 1 KiB result in about 720 kB, and take 22
+    /// s at 32,000 B/s (256 kbit/s). Responses and other requests do not use bandwidth.
     pub fn with_bandwidth(mut self, bytes_per_s: u32) -> Self {
         self.bandwidth = Some(bytes_per_s);
         self
     }
 
-    /// Sets the records and bytes per second that each shard accepts: 1 or more of each. Default: 1,000 records and
-    /// 1 MiB.
+    /// Sets the number of records and bytes that each shard accepts per second: 1 or more of each. Default: 1,000
+    /// records and 1 MiB.
     ///
-    /// The bytes of a record are its data and its partition key. [`set_shard_quota`](SimStream::set_shard_quota)
-    /// changes the quota of a running stream.
+    /// The size of a record includes its partition key. [`set_shard_quota`](SimStream::set_shard_quota) changes the
+    /// quota of a running stream.
     pub fn with_shard_quota(mut self, records_per_s: u32, bytes_per_s: u32) -> Self {
         self.quota.records_per_s = records_per_s;
         self.quota.bytes_per_s = bytes_per_s;
         self
     }
 
-    /// Sets the burst that a shard accepts after a pause, as the time in which the quota refills it: 0 s to 1 h.
-    /// Default: 1 s.
+    /// Sets the size of the burst that a shard accepts after a pause: 0 s to 1 h. Default: 1 s.
     ///
-    /// A record that is larger than the burst is accepted if the bucket is full, and leaves the bucket with a deficit.
+    /// The size is specified as the time in which the quota refills an empty token bucket. For example, with a quota of
+    /// 1,000 records per second and a burst of 2 s, a shard accepts 2,000 records at once after a pause. A record that
+    /// is larger than the burst is accepted if the bucket is full, and leaves the bucket with a deficit.
     ///
-    /// The burst applies to [token buckets](Limiter::token_bucket) only. Windows always last one second.
+    /// The burst applies only to [token buckets](Limiter::token_bucket). Windows always last one second.
     pub fn with_burst(mut self, burst: Duration) -> Self {
         self.quota.burst = burst;
         self
     }
 
-    /// Sets the bytes that a shard accepts at once after a pause: 0 B to 1 GiB. Default: the bytes of the
-    /// [burst](Self::with_burst).
+    /// Sets the number of bytes that a shard accepts in a burst after a pause: 0 B to 1 GiB. Default: the value that
+    /// results from [`with_burst`](Self::with_burst).
     ///
-    /// The burst of records remains that of [`with_burst`](Self::with_burst). A stream with a raised record size limit
-    /// has bursts up to that size, at most 10 MiB, and refills at the rate of the quota.
+    /// This setting does not change the number of records in a burst. If the record size limit of a real stream was
+    /// raised, its shards accept bursts of up to that limit, at most 10 MiB, and refill at the rate of the quota.
     ///
     /// Source: Kinesis Data Streams developer guide, "Handle large records".
     pub fn with_byte_burst(mut self, bytes: usize) -> Self {
@@ -180,14 +185,15 @@ impl SimBuilder {
         self
     }
 
-    /// Sets how the shards enforce their quota. Default: [`Limiter::token_bucket`].
+    /// Sets the limiter with which the shards enforce their quota. Default: [`Limiter::token_bucket`].
     pub fn with_limiter(mut self, limiter: Limiter) -> Self {
         self.quota.limiter = limiter;
         self
     }
 
-    /// Sets the faults that requests and entries meet. Default: none. [`set_faults`](SimStream::set_faults) changes
-    /// them on a running stream.
+    /// Sets the faults of requests and entries. Default: none.
+    ///
+    /// [`set_faults`](SimStream::set_faults) changes the faults of a running stream.
     pub fn with_faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
@@ -195,56 +201,58 @@ impl SimBuilder {
 
     /// Sets the share of each shard's quota that other producers use: 0.0 to 1.0. Default: 0.0.
     ///
-    /// The share applies to records and bytes, and is subtracted from the quota first.
-    /// [`set_load`](SimStream::set_load) changes it on a running stream.
+    /// The share applies to records and bytes. It is subtracted from the quota before the quota is divided among
+    /// [front ends](Limiter::with_front_ends). [`set_load`](SimStream::set_load) changes the share of a running stream.
     pub fn with_load(mut self, share: f64) -> Self {
         self.load = share;
         self
     }
 
-    /// Sets how records are distributed over the shards. Default: by partition key.
+    /// Sets how records are distributed over the shards. Default: [`Distribution::UserPartitionKey`].
     ///
-    /// With [`Distribution::Auto`] partition keys are ignored and may be missing, and each record goes to a random
-    /// shard. [`set_distribution`](SimStream::set_distribution) changes it on a running stream.
+    /// With [`Distribution::Auto`], each record is written to a random shard. Partition keys are ignored and can be
+    /// missing. [`set_distribution`](SimStream::set_distribution) changes the distribution of a running stream.
     pub fn with_distribution(mut self, distribution: Distribution) -> Self {
         self.description = self.description.with_distribution(distribution);
         self
     }
 
-    /// Sets the stream's capacity mode. Default: [`StreamMode::OnDemand`]. A provisioned stream distributes records by
-    /// partition key, whatever its [distribution](Self::with_distribution) is.
+    /// Sets the capacity mode of the stream. Default: [`StreamMode::OnDemand`].
+    ///
+    /// In provisioned mode, the stream always distributes records by partition key and ignores
+    /// [`with_distribution`](Self::with_distribution).
     pub fn with_mode(mut self, mode: StreamMode) -> Self {
         self.description = self.description.with_mode(mode);
         self
     }
 
-    /// Sets the maximum size of a record, data and partition key together: 1 B to 10 MiB. Default: 1 MiB.
+    /// Sets the maximum size of a record in bytes, including its partition key: 1 B to 10 MiB. Default: 1 MiB.
     ///
-    /// DescribeStreamSummary reports it in KiB, rounded down.
+    /// DescribeStreamSummary reports the maximum in KiB, rounded down.
     pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
         self.description = self.description.with_max_record_bytes(bytes);
         self
     }
 
-    /// Sets the maximum number of bytes that are kept of each payload. Default: all.
+    /// Sets the maximum number of bytes of each payload that are stored. Default: no maximum.
     ///
-    /// A limit saves memory in long runs: the beginning of a longer payload is copied, while a complete payload is
-    /// shared with the producer.
+    /// A maximum saves memory in long runs. If a payload is longer, only its beginning is stored, as a copy. Otherwise
+    /// the stored payload shares its memory with the producer.
     pub fn with_kept_bytes(mut self, bytes: usize) -> Self {
         self.kept_bytes = bytes;
         self
     }
 
-    /// Discards accepted records, for benchmarks.
+    /// Disables the storage of accepted records, for example for benchmarks.
     ///
-    /// [`written`](SimStream::written) stays empty and reads return no records. [`stats`](SimStream::stats) still
-    /// counts them.
+    /// [`written`](SimStream::written) then returns no records, and neither do reads. [`stats`](SimStream::stats) still
+    /// counts all accepted records.
     pub fn without_written(mut self) -> Self {
         self.keeps_written = false;
         self
     }
 
-    /// Creates the stream, with its quota unused.
+    /// Creates the stream. Its quota is initially unused.
     ///
     /// # Errors
     ///

@@ -7,13 +7,15 @@ use smol_str::SmolStr;
 use super::MAX_DURATION;
 use crate::service::{Entry, PutRecordsError, PutRecordsRequest};
 
-/// Faults of a [`SimStream`](super::SimStream), with the share of requests or entries that meet them. Default: none.
+/// Simulated faults of a [`SimStream`](super::SimStream). Default: none.
 ///
 /// Requires the feature `sim`.
 ///
-/// Shares are between 0.0 and 1.0. A request meets at most one request fault, so the shares of all request faults add
-/// up to at most 1.0. Entry faults are drawn separately for each entry of a request that arrives. Poison records are
-/// recognized by a marker in their payload, also inside an aggregate, and always fail.
+/// Most faults affect a random share of the requests or entries, between 0.0 and 1.0. At most one request fault is
+/// drawn for each request, so the shares of all request faults must add up to at most 1.0. Entry faults are drawn
+/// separately for each entry of a request that arrives.
+///
+/// Poison records always fail. They are recognized by a marker in their payload, even inside an aggregate.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,7 +39,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Sets the share of entries that fail with `InternalFailure`. They use no quota.
+    /// Sets the share of entries that fail with `InternalFailure`. These entries use no quota.
     ///
     /// # Panics
     ///
@@ -50,7 +52,7 @@ impl Faults {
         self
     }
 
-    /// Sets the share of entries that are throttled although the shard has quota left. They use no quota.
+    /// Sets the share of entries that are throttled although the shard has quota left. These entries use no quota.
     ///
     /// # Panics
     ///
@@ -63,9 +65,9 @@ impl Faults {
         self
     }
 
-    /// Adds a share of PutRecords requests that fail with this error code and HTTP status.
+    /// Adds a share of PutRecords requests that fail as a whole with this error code and HTTP status.
     ///
-    /// Their entries are not written. Each call adds another fault.
+    /// The entries of these requests are not written. Each call of this method adds another fault.
     ///
     /// # Panics
     ///
@@ -89,11 +91,11 @@ impl Faults {
         self
     }
 
-    /// Fails each PutRecords request with an entry whose payload contains `marker`, so that one poison record fails its
-    /// whole request.
+    /// Fails each PutRecords request that has an entry whose payload contains `marker`.
     ///
-    /// The response has this error code and HTTP status, and no entry of the request is written. Without a code the
-    /// body is empty, like that of a proxy or firewall between the client and the service. Each call adds a marker.
+    /// A single poison record thus fails the whole request, and no entry of the request is written. The response has
+    /// this error code and HTTP status. If `code` is `None`, the response has no body, like the response of a proxy or
+    /// firewall between the client and the service. Each call of this method adds a marker.
     ///
     /// # Panics
     ///
@@ -112,7 +114,7 @@ impl Faults {
 
     /// Fails each entry whose payload contains `marker` with `InternalFailure`.
     ///
-    /// An aggregate fails if one of its records contains the marker. Each call adds a marker.
+    /// An aggregate fails if one of its records contains the marker. Each call of this method adds a marker.
     ///
     /// # Panics
     ///
@@ -124,7 +126,9 @@ impl Faults {
         self
     }
 
-    /// Adds a share of PutRecords requests that never arrive. Their futures never complete: the caller needs a timeout.
+    /// Adds a share of PutRecords requests that never arrive at the stream.
+    ///
+    /// The futures of these requests never complete, so the caller needs a timeout.
     ///
     /// # Panics
     ///
@@ -137,23 +141,26 @@ impl Faults {
 
     /// Adds a share of PutRecords requests that are written, but whose response never arrives.
     ///
+    /// The futures of these requests never complete, so the caller needs a timeout.
+    ///
     /// # Panics
     ///
-    /// As [`with_lost_requests`](Self::with_lost_requests).
+    /// Panics if `share` is not between 0.0 and 1.0, or if the shares of all request faults exceed 1.0.
     #[must_use]
     #[track_caller]
     pub fn with_lost_answers(self, share: f64) -> Self {
         self.with_request_fault(share, RequestOutcome::AnswerLost)
     }
 
-    /// Adds a share of PutRecords requests that are written with a delay, and whose response never arrives.
+    /// Adds a share of PutRecords requests that are written late, and whose response never arrives.
     ///
-    /// `by` is added to half of the round trip. The request is written even if the caller has dropped its future by
-    /// then, so it can be written after a retry of the same records.
+    /// The delay `by` is added to half of the round-trip time. The request is written even if its future was dropped
+    /// before. It can therefore be written after the same records were already retried successfully.
     ///
     /// # Panics
     ///
-    /// As [`with_lost_requests`](Self::with_lost_requests). Also panics if the delay is more than 1 h.
+    /// Panics if `share` is not between 0.0 and 1.0, if the shares of all request faults exceed 1.0, or if `by` is more
+    /// than 1 h.
     #[must_use]
     #[track_caller]
     pub fn with_late_writes(self, share: f64, by: Duration) -> Self {
@@ -166,7 +173,7 @@ impl Faults {
         check_share(share);
         self.requests.push((share, outcome));
         let all: f64 = self.requests.iter().map(|(share, _)| share).sum();
-        // Sums of fractions can exceed 1.0 by rounding.
+        // The tolerance allows for rounding errors in the sum.
         assert!(all < 1.0 + 1e-9, "the shares of request faults add up to {all}; set at most 1.0");
         self
     }
@@ -194,7 +201,7 @@ impl Faults {
         draw_bool(self.throttles, rng)
     }
 
-    /// Returns the error of a request with a poison record.
+    /// Returns the error for a request that contains a poison record.
     pub(super) fn poison_error(&self, request: &PutRecordsRequest) -> Option<PutRecordsError> {
         let mut poisoned = self.poisoned_requests.iter();
         let is_poisoned =
@@ -211,7 +218,7 @@ impl Faults {
     }
 }
 
-/// Returns `true` with this probability. Draws no number if it is 0.0, as for most streams.
+/// Returns `true` with the probability `share`. Draws no random number if `share` is 0.0, which is the common case.
 fn draw_bool(share: f64, rng: &mut Rng) -> bool {
     share > 0.0 && rng.f64() < share
 }
@@ -241,7 +248,7 @@ pub(super) enum RequestOutcome {
     Late { by: Duration },
 }
 
-/// Error response to a whole request.
+/// Error response that fails a whole request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Failure {
     code: Option<SmolStr>,
@@ -294,7 +301,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "add up to 1.1")]
-    fn request_faults_reject_sum_above_one() {
+    fn request_faults_reject_share_sum_above_one() {
         let _ = Faults::default().with_lost_requests(0.6).with_lost_answers(0.5);
     }
 

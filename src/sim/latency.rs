@@ -7,13 +7,12 @@ use fastrand::Rng;
 
 use super::MAX_DURATION;
 
-/// Distribution of the round-trip times of requests: at most 1 h each.
+/// Distribution of the round-trip times of requests. A round-trip time is at most 1 h.
 ///
 /// Requires the feature `sim`.
 ///
-/// Each request draws a time. The stream receives the request after half of it, and the response returns at its end.
-///
-/// tokio's timers round fractions of a millisecond up.
+/// The round-trip time of each request is drawn from this distribution. The request arrives at the stream after half of
+/// this time, and the response arrives at the client at its end. tokio's timers round times up to whole milliseconds.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Latency(Kind);
 
@@ -28,7 +27,7 @@ enum Kind {
 const MAX_SIGMAS: f64 = 4.0;
 
 impl Latency {
-    /// Returns a latency that is `time` for every request.
+    /// Returns a latency of `time` for every request.
     ///
     /// # Panics
     ///
@@ -57,11 +56,11 @@ impl Latency {
         Self(Kind::Uniform { min, max })
     }
 
-    /// Returns a log-normally distributed latency, which has a long tail as real round trips have.
+    /// Returns a log-normally distributed latency. This distribution has a long tail, like real round-trip times.
     ///
-    /// `sigma` is the standard deviation of the time's logarithm. With 0.5, one request in 100 takes at least 3.2 times
-    /// the median; with 1.0, at least 10 times. Draws beyond four standard deviations (one in 16,000) are limited to
-    /// that, and all draws to 1 h.
+    /// `sigma` is the standard deviation of the logarithm of the time. With a `sigma` of 0.5, one request in 100 takes
+    /// at least 3.2 times the median; with 1.0, at least 10 times the median. Draws are limited to four standard
+    /// deviations from the median, which affects one request in 16,000, and to 1 h.
     ///
     /// # Panics
     ///
@@ -86,9 +85,9 @@ impl Latency {
     }
 }
 
-/// Draws from the standard normal distribution by the Box-Muller transform (1958).
+/// Draws from the standard normal distribution with the Box-Muller transform (1958).
 fn standard_normal(rng: &mut Rng) -> f64 {
-    // `1.0 - x` is above zero, where the logarithm is finite.
+    // `rng.f64()` can be 0.0 but not 1.0, so the argument of the logarithm is above zero.
     let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
     radius * (TAU * rng.f64()).cos()
 }

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-/// Algorithm by which shards enforce their quota.
+/// Limiter with which shards enforce their quota.
 ///
 /// Requires the feature `sim`.
 ///
-/// The service documents the quota of a shard, but not the algorithm that enforces it, and emulators differ. Test a
-/// pipeline against several of them, so that it does not depend on one.
+/// The service documents the quota of a shard, but not the algorithm that enforces it, and emulators use different
+/// algorithms. Test a program with several algorithms, so that it does not depend on one of them.
 ///
 /// | setting | default | range |
 /// |---|---|---|
@@ -49,26 +49,29 @@ impl Default for Limiter {
 }
 
 impl Limiter {
-    /// Returns a token bucket that starts full and refills at the rate of the quota. Its capacity is the
-    /// [burst](super::SimBuilder::with_burst).
+    /// Returns a token bucket that starts full and refills at the rate of the quota.
+    ///
+    /// The capacity of the bucket is the [burst](super::SimBuilder::with_burst).
     pub const fn token_bucket() -> Self {
         Self::new(Algorithm::TokenBucket)
     }
 
-    /// Returns a counter that restarts at each full second since the stream was built, for all shards at the same time.
+    /// Returns fixed windows of one second, which start at the same time for all shards.
     ///
-    /// A shard accepts the quota of one second at any time of a window, so that up to twice the quota is accepted
-    /// around a restart.
+    /// The first window starts when the stream is built. A shard can accept the quota of a window at any time within
+    /// the window. Around the start of a window, it can therefore accept up to twice the quota within a short time.
     pub const fn fixed_windows() -> Self {
         Self::new(Algorithm::FixedWindows)
     }
 
-    /// Returns [fixed windows](Self::fixed_windows) that restart at a random time for each shard, drawn from the seed.
+    /// Returns [fixed windows](Self::fixed_windows) that start at a different, random time for each shard.
+    ///
+    /// The random times are drawn from the seed of the stream.
     pub const fn staggered_windows() -> Self {
         Self::new(Algorithm::StaggeredWindows)
     }
 
-    /// Returns a sliding window, which counts the records that were accepted within the last second.
+    /// Returns a sliding window, which counts the records and bytes that were accepted within the last second.
     pub const fn sliding_window() -> Self {
         Self::new(Algorithm::SlidingWindow)
     }
@@ -79,7 +82,7 @@ impl Limiter {
 
     /// Sets the number of front ends among which the quota of each shard is divided: 1 to 1,000. Default: 1.
     ///
-    /// Each front end enforces its part separately. Each request is sent to a random one, drawn from the seed.
+    /// Each front end enforces its part of the quota separately. Each request is handled by a random front end.
     #[must_use]
     pub const fn with_front_ends(mut self, front_ends: usize) -> Self {
         self.front_ends = front_ends;
@@ -88,18 +91,18 @@ impl Limiter {
 
     /// Sets the delay after which an accepted record counts towards the quota: 0 s to 1 h. Default: 0 s.
     ///
-    /// Until then the limiter can accept more than the quota. A token bucket compensates for the excess later, windows
-    /// do not.
+    /// Before a record counts, the limiter can accept more than the quota. A token bucket compensates for this excess
+    /// later, but windows do not.
     #[must_use]
     pub const fn with_lag(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
     }
 
-    /// Admits the entries of a request in random order, drawn from the seed. Default: in the order of the request.
+    /// Admits the entries of a request in random order. Default: in the order of the request.
     ///
-    /// Throttled entries are then spread over the response. Accepted entries are still written in the order of the
-    /// request.
+    /// As a result, throttled entries are spread over the whole response. Accepted entries are still written in the
+    /// order of the request.
     #[must_use]
     pub const fn with_random_order(mut self) -> Self {
         self.random_order = true;

@@ -1,11 +1,11 @@
-//! Simulated Kinesis streams for tests, in the process and on tokio's virtual time.
+//! Simulated Kinesis streams for tests. They run inside the test process and can use tokio's virtual time.
 //!
-//! Requires the feature `sim`. The [chapter on testing](crate::guide::testing) shows how to use it.
+//! Requires the feature `sim`. The [guide](crate::guide::testing) shows how to use the simulation.
 //!
-//! A [`SimStream`] simulates what a producer can observe of the service: shards with their hash key ranges, a quota per
-//! shard, latency, throttling, failures, requests that are lost or arrive after the client's timeout, and resharding
-//! under load. It stores the accepted records in order, so that a test can check for losses, duplicates and reordering.
-//! With tokio's paused clock, a simulated minute takes milliseconds.
+//! A [`SimStream`] simulates the behavior of the service that a producer can observe: shards with hash key ranges, a
+//! quota per shard, latency, throttling, failures, requests that are lost or that arrive after the client's timeout,
+//! and resharding under load. It stores the accepted records in order, so that a test can check for lost, duplicated
+//! and reordered records. With tokio's paused clock, a simulated minute takes milliseconds.
 //!
 //! ```
 //! use std::collections::HashSet;
@@ -40,41 +40,46 @@
 //!
 //! # Interfaces
 //!
-//! - [`SimStream::service`] returns a `tower::Service` to build a sink over.
-//! - [`SimStream::client`] returns an AWS SDK client that is connected to the stream, so that signing, serialization,
-//!   timeouts and error parsing are those of the SDK.
-//! - [`SimStream`] implements [`StreamInfo`](crate::stream::StreamInfo), which lists shards and describes the stream.
+//! - [`SimStream::service`] returns a `tower::Service` that can be passed to
+//!   [`build_with`](crate::SinkBuilder::build_with).
+//! - [`SimStream::client`] returns an AWS SDK client that is connected to the stream. With the client, a test also
+//!   covers the signing, serialization, timeouts and error parsing of the SDK.
+//! - [`SimStream`] implements [`StreamInfo`](crate::stream::StreamInfo), so it can list its shards and describe itself.
 //!
 //! # Time
 //!
-//! The simulation uses tokio's clock. `#[tokio::test(start_paused = true)]` or `tokio::time::pause` makes it virtual.
-//! The round trip of each request is drawn from [`Latency`]. The request is checked and written halfway through it, and
-//! the response returns at its end. Lookups take a round trip as well.
+//! The simulation uses tokio's clock. Use `#[tokio::test(start_paused = true)]` or `tokio::time::pause` to run it in
+//! virtual time. The round-trip time of each request is drawn from [`Latency`]. The stream checks and writes the
+//! request after half of the round-trip time, and the response arrives at its end. Lookups also take one round trip.
 //!
 //! # Quota
 //!
-//! The quota of a shard limits its records and bytes per second, see
-//! [`with_shard_quota`](SimBuilder::with_shard_quota). [`set_shard_quota`](SimStream::set_shard_quota) changes it, and
-//! [`set_load`](SimStream::set_load) sets the share that other producers use. By default, two token buckets enforce the
-//! quota. They start full and refill continuously. [`Limiter`] offers alternatives: windows, a quota that is divided
-//! among front ends, and delayed accounting.
+//! Each shard has a quota of records and bytes per second, which is set with
+//! [`with_shard_quota`](SimBuilder::with_shard_quota). During a test, [`set_shard_quota`](SimStream::set_shard_quota)
+//! changes the quota, and [`set_load`](SimStream::set_load) sets the share of the quota that other producers use.
 //!
-//! Entries are admitted one by one in the order of the request, unless
-//! [`with_random_order`](Limiter::with_random_order) is set. An entry that does not fit is throttled and uses no quota,
-//! so a smaller entry after it may be accepted.
+//! By default, two token buckets enforce the quota of a shard. They start full and refill continuously. [`Limiter`] has
+//! other options: windows, a quota that is divided among several front ends, and delayed accounting.
+//!
+//! The entries of a request are admitted one by one, in the order of the request unless
+//! [`with_random_order`](Limiter::with_random_order) is set. An entry that exceeds the remaining quota is throttled and
+//! uses no quota, so that a smaller entry after it can still be accepted.
 //!
 //! # Randomness
 //!
-//! The outcome of a request is drawn from the seed when it is sent: the same calls in the same order have the same
-//! outcomes. The seed is random unless it is set. `Debug` shows it, and a panicking test prints it.
+//! The outcome of a request is drawn from a seeded random number generator when the request is sent. Calls that are
+//! made in the same order therefore have the same outcomes. By default, the seed is random. The `Debug` output contains
+//! the seed, and a panicking test prints it, so that the test can be run again with
+//! [`with_seed`](SimBuilder::with_seed).
 //!
-//! Replay requires a single-threaded runtime, such as tokio's `current_thread`, the default of `#[tokio::test]`. On
-//! several threads calls race with each other, so the order of the calls, and with it the outcome, varies.
+//! Outcomes are reproducible only on a single-threaded runtime, such as tokio's `current_thread` runtime, which
+//! `#[tokio::test]` uses by default. On several threads, the order of the calls varies, and so do their outcomes.
 //!
 //! # Limitations
 //!
-//! Splits and merges take no time. Reads are not limited, and records do not expire. Permissions and encryption are not
-//! simulated; use [`Faults::with_outage`] to simulate their errors.
+//! - Splits and merges take no time.
+//! - Reads are not limited, and records do not expire.
+//! - Permissions and encryption are not simulated. Use [`Faults::with_outage`] to simulate their errors.
 
 use std::time::Duration;
 
@@ -109,7 +114,7 @@ const MAX_SHARDS: usize = 10_000;
 
 const MAX_FRONT_ENDS: usize = 1_000;
 
-/// Maximum latency, delay, lag and burst: longer than any timeout, and far from an overflow of the clock.
+/// Maximum latency, delay, lag and burst. It is longer than any timeout, and short enough not to overflow the clock.
 const MAX_DURATION: Duration = Duration::from_secs(3_600);
 
 const REGION: &str = "us-east-1";

@@ -1,4 +1,4 @@
-//! Quota of a shard, and its enforcement.
+//! Quota of a shard, and the limiter that enforces it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) struct Quota {
     pub(super) records_per_s: u32,
     pub(super) bytes_per_s: u32,
     pub(super) burst: Duration,
-    /// Overrides `burst` for bytes.
+    /// Size of a burst in bytes. If it is set, `burst` applies only to records.
     pub(super) byte_burst: Option<usize>,
     pub(super) limiter: Limiter,
 }
@@ -30,7 +30,7 @@ impl Quota {
         self.allowance(self.bytes_per_s, load, self.byte_burst)
     }
 
-    /// Returns the allowance of one front end. The load of other producers is subtracted first.
+    /// Returns the allowance of one front end. The load of other producers is subtracted before the quota is divided.
     fn allowance(&self, per_s: u32, load: f64, burst: Option<usize>) -> Allowance {
         let front_ends = self.limiter.front_ends as i128;
         let left = (f64::from(per_s) * (1.0 - load) * NANO as f64).round() as i128;
@@ -49,7 +49,7 @@ pub(super) struct ShardLimiter {
     front_ends: Vec<FrontEnd>,
 }
 
-/// Accounts of one front end. An entry is admitted if it fits into both.
+/// Accounting of one front end. An entry is admitted only if both its record and its bytes can be admitted.
 #[derive(Debug)]
 struct FrontEnd {
     records: Box<dyn Accounting>,
@@ -57,7 +57,8 @@ struct FrontEnd {
 }
 
 impl ShardLimiter {
-    /// Creates an unused limiter for a stream of this age. `rng` draws the phase of staggered windows.
+    /// Creates an unused limiter. `age` is the time since the stream was built, which determines the start of fixed
+    /// windows. The start of staggered windows is drawn from `rng`.
     pub(super) fn new(quota: Quota, load: f64, age: Duration, rng: &mut Rng, now: Instant) -> Self {
         let phase = match quota.limiter.algorithm {
             Algorithm::StaggeredWindows => rng.u32(..NANO as u32),

@@ -1,4 +1,4 @@
-//! Shards of a stream, and resharding.
+//! Shards of a simulated stream, and resharding.
 
 use fastrand::Rng;
 use smol_str::{SmolStr, format_smolstr};
@@ -16,25 +16,27 @@ pub(super) struct SimShard {
     pub(super) shard: Shard,
     pub(super) id: SmolStr,
     pub(super) parents: Vec<usize>,
-    /// The stream's sequence numbers at the start and end of the shard.
+    /// Next sequence number of the stream when the shard was opened.
     pub(super) opened: u64,
+    /// Next sequence number of the stream when the shard was closed.
     pub(super) closed: Option<u64>,
     pub(super) limiter: ShardLimiter,
-    /// Cached error of throttled entries: an overloaded stream needs many of them.
+    /// Error of throttled entries. It is cached, because an overloaded stream returns it often.
     pub(super) throttle: Option<EntryError>,
-    /// Indexes into the stream's `written`.
+    /// Indexes of the shard's records in the list of written records of the stream.
     pub(super) written: Vec<usize>,
 }
 
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// All shards, by number.
+    /// All shards. The index of a shard is its number.
     pub(super) shards: Vec<SimShard>,
-    /// Numbers of the open shards, ordered by range. The ranges cover the ring.
+    /// Numbers of the open shards, ordered by hash key range. The ranges cover the whole ring.
     pub(super) open: Vec<usize>,
     quota: Quota,
     load: f64,
-    /// Draws only the phases of staggered windows, so that the limiter leaves all other draws unchanged.
+    /// Generator for the start of staggered windows. It is separate, so that the choice of the limiter does not change
+    /// other random outcomes.
     rng: Rng,
     started: Instant,
 }
@@ -71,7 +73,7 @@ impl Ring {
         number
     }
 
-    /// Returns the number of the open shard for this hash key.
+    /// Returns the number of the open shard whose range contains the hash key.
     pub(super) fn find(&self, hash: HashKey) -> usize {
         let starts_by = |number: &usize| self.range(*number).start() <= hash;
         // The first range starts at 0.
@@ -113,7 +115,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Splits a shard. The upper child starts at `at`, or in the middle by default.
+    /// Splits a shard. The upper child starts at `at`, or in the middle of the range if `at` is `None`.
     pub(super) fn split(
         &mut self,
         shard_id: &str,
@@ -163,7 +165,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Replaces the open shards by `shards` even ones, unless this is their present number.
+    /// Replaces the open shards with `shards` new shards of equal size. Does nothing if `shards` shards are open.
     pub(super) fn update_count(
         &mut self,
         shards: usize,
@@ -177,7 +179,7 @@ impl Ring {
             return Ok(());
         }
         let opened = even_ranges(shards).map(|range| {
-            // A shard has two parents at most: those at the ends of its range.
+            // A shard can have at most two parents. These are the parents at the start and end of its range.
             let mut parents = vec![self.find(range.start()), self.find(range.end())];
             parents.dedup();
             self.add(range, parents, sequence, now)
@@ -207,7 +209,7 @@ fn hash_range(start: u128, end: u128) -> HashRange {
 /// Divides the ring into `count` ranges whose sizes differ by at most one hash key.
 fn even_ranges(count: usize) -> impl Iterator<Item = HashRange> {
     let count = count as u128;
-    // 2^128 is `count * width + wider`, and the first `wider` ranges have one more key.
+    // 2^128 equals `count * width + wider`. The first `wider` ranges therefore have one hash key more than `width`.
     let width = u128::MAX / count;
     let wider = u128::MAX % count + 1;
     let start = move |index: u128| width * index + index.min(wider);

@@ -16,18 +16,20 @@ use crate::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsRespon
 /// Requires the feature `sim`.
 ///
 /// The service is always ready and does not limit concurrency. `call` draws the outcome of the request. The request is
-/// written halfway through its round trip, and its response returns at the end. With a
-/// [bandwidth](super::SimBuilder::with_bandwidth), the round trip starts when the body has been transmitted.
+/// written after half of its round-trip time, and the response arrives at its end. If a
+/// [bandwidth](super::SimBuilder::with_bandwidth) is set, the round trip starts after the body was transmitted.
 ///
 /// # Panics
 ///
-/// The future panics outside of a tokio runtime whose timer is enabled. `call` also panics there if the request is
-/// [written late](super::Faults::with_late_writes), because it spawns a task.
+/// The future panics if it is polled outside of a tokio runtime or if the timer of the runtime is disabled. `call`
+/// panics outside of a runtime if the request is [written late](super::Faults::with_late_writes), because it spawns a
+/// task.
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped during the transmission or the first half of the round trip, the request is not written. If
-/// it is dropped later, only the response is lost. Late requests are written in any case.
+/// If the future is dropped during the transmission or during the first half of the round trip, the request is not
+/// written. If the future is dropped later, only the response is lost. A request that is
+/// [written late](super::Faults::with_late_writes) is written even if the future is dropped after its transmission.
 #[derive(Debug, Clone)]
 pub struct SimService {
     stream: SimStream,
@@ -53,10 +55,10 @@ impl Service<PutRecordsRequest> for SimService {
     }
 }
 
-/// Bytes of an entry's JSON without its data and partition key.
+/// Size of an entry in the JSON body, without its data and partition key.
 const JSON_ENTRY_BYTES: usize = 40;
 
-/// Returns the size of the request's JSON.
+/// Returns the size of the JSON body of a request in bytes.
 fn body_bytes(request: &PutRecordsRequest) -> usize {
     let entry_bytes = |entry: &Entry| {
         let key = entry.partition_key().map_or(0, |key| key.len());
@@ -84,7 +86,7 @@ impl SimStream {
         })
     }
 
-    /// Handles a request that was transmitted at `sent`.
+    /// Handles a request whose round trip starts at `sent`.
     fn handle(
         &self,
         request: PutRecordsRequest,
@@ -113,7 +115,7 @@ impl SimStream {
         }
     }
 
-    /// Transmits the body in chunks. The lock of the link is fair, so that requests in flight share the link evenly.
+    /// Transmits the body in chunks. The lock of the link is fair, so all requests in flight share the link evenly.
     async fn transmit(&self, request: &PutRecordsRequest) {
         let Some(bandwidth) = self.config().bandwidth else { return };
         let mut left = body_bytes(request);

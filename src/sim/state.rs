@@ -1,4 +1,4 @@
-//! State of a stream, and its response to a request that has arrived.
+//! State of a simulated stream, and the handling of requests that have arrived.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +22,9 @@ pub(super) const THROTTLE: &str = "ProvisionedThroughputExceededException";
 
 #[derive(Debug)]
 pub(super) struct State {
-    /// Forked for each PutRecords request, so that its outcome does not depend on when other requests arrive.
+    /// Forked for each PutRecords request, so that the outcome does not depend on when other requests arrive.
     rng: Rng,
-    /// Separate, so that lookups do not change the outcomes of PutRecords requests.
+    /// Separate generator, so that lookups do not change the outcomes of PutRecords requests.
     lookup_rng: Rng,
     pub(super) faults: Arc<Faults>,
     pub(super) ring: Ring,
@@ -36,7 +36,7 @@ pub(super) struct State {
     pub(super) started: Instant,
 }
 
-/// Random outcome of one request, drawn when it is sent.
+/// Random outcome of one request, drawn when the request is sent.
 #[derive(Debug)]
 pub(super) struct RequestPlan {
     pub(super) outcome: RequestOutcome,
@@ -45,7 +45,7 @@ pub(super) struct RequestPlan {
     rng: Rng,
 }
 
-/// Outcome of an entry that has arrived, with the number of its shard.
+/// Outcome of an entry that has arrived. Contains the number of the shard, if the entry was routed to one.
 #[derive(Debug, Clone, Copy)]
 enum EntryOutcome {
     Fails,
@@ -82,7 +82,7 @@ impl State {
         let outcome = faults.draw(&mut rng);
         self.stats.requests += 1;
         match outcome {
-            // A failure is counted by `put`.
+            // `put` counts failed requests.
             RequestOutcome::Served | RequestOutcome::Fails(_) => {}
             RequestOutcome::RequestLost => self.stats.lost_requests += 1,
             RequestOutcome::AnswerLost => self.stats.lost_answers += 1,
@@ -102,7 +102,7 @@ impl State {
         self.stats.failed_requests += 1;
     }
 
-    /// Draws the round trip of a request that is not PutRecords.
+    /// Draws the round-trip time of a request that is not a PutRecords request.
     pub(super) fn draw_lookup(&mut self, config: &Config) -> Duration {
         config.latency.draw(&mut self.lookup_rng)
     }

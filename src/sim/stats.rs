@@ -1,33 +1,35 @@
-/// Numbers of requests and entries that a stream has received.
+/// Counts of the requests and entries that a stream has received.
 ///
 /// Requires the feature `sim`.
 ///
-/// [`entries`](Self::entries) is the sum of the accepted, throttled and failed entries.
+/// The count [`entries`](Self::entries) is the sum of the accepted, throttled and failed entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SimStats {
-    /// PutRecords requests that were sent, including those that did not arrive.
+    /// Number of PutRecords requests that were sent, including requests that did not arrive.
     pub requests: u64,
-    /// Requests that failed as a whole: by a fault, or because they were invalid.
+    /// Number of PutRecords requests that failed as a whole because of a fault or because they were invalid.
     pub failed_requests: u64,
-    /// Requests that did not arrive.
+    /// Number of PutRecords requests that did not arrive at the stream.
     pub lost_requests: u64,
-    /// Requests that were written, but whose response did not arrive.
+    /// Number of PutRecords requests that were written, but whose response did not arrive at the client.
     pub lost_answers: u64,
-    /// Requests that are written with a delay and without a response, including those that have not arrived yet.
+    /// Number of PutRecords requests that are written late and without a response, including requests that have not
+    /// arrived yet.
     pub late_requests: u64,
-    /// Entries of valid requests that arrived.
+    /// Number of entries in valid requests that arrived.
     pub entries: u64,
-    /// Entries that were written.
+    /// Number of entries that were written.
     pub accepted_entries: u64,
-    /// Bytes of the accepted entries, data and partition keys together.
+    /// Size of the accepted entries in bytes, including their partition keys.
     pub accepted_bytes: u64,
-    /// Entries that were throttled, by the shard's quota or by a fault.
+    /// Number of entries that were throttled by the quota of the shard or by a fault.
     pub throttled_entries: u64,
-    /// Entries that failed with `InternalFailure`.
+    /// Number of entries that failed with `InternalFailure`.
     pub failed_entries: u64,
-    /// ListShards requests that were sent, one for each page. [`requests`](Self::requests) does not include them.
+    /// Number of ListShards requests that were sent, one for each page. [`requests`](Self::requests) does not include
+    /// them.
     pub listings: u64,
-    /// DescribeStreamSummary requests that were sent. [`requests`](Self::requests) does not include them.
+    /// Number of DescribeStreamSummary requests that were sent. [`requests`](Self::requests) does not include them.
     pub descriptions: u64,
 }

@@ -11,12 +11,12 @@ use crate::build_error::BuildError;
 use crate::shard::Shard;
 use crate::stream::{Distribution, StreamId, StreamMode};
 
-/// Handle to a simulated Kinesis stream, see the [module documentation](super).
+/// Handle to a simulated Kinesis stream.
 ///
-/// Requires the feature `sim`.
+/// Requires the feature `sim`. See the [module documentation](super).
 ///
-/// A clone is another handle to the same stream. `Debug` shows the seed. If the last handle is dropped during a panic,
-/// the seed is printed to stderr.
+/// A clone is another handle to the same stream. The `Debug` output contains the seed. If the last handle is dropped
+/// during a panic, it prints the seed to stderr.
 #[derive(Clone)]
 pub struct SimStream {
     inner: Arc<Inner>,
@@ -31,7 +31,7 @@ struct Inner {
 }
 
 impl SimStream {
-    /// Creates a stream with this number of shards, and the defaults of [`SimBuilder`] otherwise.
+    /// Creates a stream with `shards` shards. All other settings have the defaults of [`SimBuilder`].
     ///
     /// # Panics
     ///
@@ -45,7 +45,7 @@ impl SimStream {
         }
     }
 
-    /// Returns a builder with default settings.
+    /// Returns a builder for a stream.
     pub fn builder() -> SimBuilder {
         SimBuilder::default()
     }
@@ -56,34 +56,36 @@ impl SimStream {
         Self { inner: Arc::new(Inner { config, seed, state, link }) }
     }
 
-    /// Returns a `tower::Service` that sends to the stream, for
-    /// [`build_with`](crate::SinkBuilder::build_with).
+    /// Returns a `tower::Service` that sends requests to the stream.
+    ///
+    /// Pass it to [`build_with`](crate::SinkBuilder::build_with), or wrap it in layers first.
     #[must_use]
     pub fn service(&self) -> SimService {
         SimService::new(self.clone())
     }
 
-    /// Returns the seed. [`SimBuilder::with_seed`] replays it.
+    /// Returns the seed. Pass it to [`SimBuilder::with_seed`] to reproduce a test run.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.inner.seed
     }
 
-    /// Returns the stream's name.
+    /// Returns the name of the stream.
     #[must_use]
     pub fn id(&self) -> StreamId {
         self.config().id.clone()
     }
 
-    /// Returns the stream's ARN, in the region `us-east-1`.
+    /// Returns the ARN of the stream. Its region is `us-east-1`.
     #[must_use]
     pub fn arn(&self) -> &str {
         &self.config().arn
     }
 
-    /// Splits an open shard in the middle of its range.
+    /// Splits an open shard in the middle of its hash key range.
     ///
-    /// The shard is closed and two child shards are opened at once. The service takes some seconds for it.
+    /// The shard is closed and two child shards are opened immediately. The real service needs some seconds to split a
+    /// shard.
     ///
     /// # Errors
     ///
@@ -94,9 +96,9 @@ impl SimStream {
         Ok(state.ring.split(shard_id, None, sequence, Instant::now())?)
     }
 
-    /// Merges two open shards with adjacent ranges.
+    /// Merges two open shards whose hash key ranges are adjacent.
     ///
-    /// Both shards are closed and their child shard is opened at once.
+    /// Both shards are closed and their child shard is opened immediately.
     ///
     /// # Errors
     ///
@@ -107,10 +109,10 @@ impl SimStream {
         Ok(state.ring.merge(shard_id, adjacent, sequence, Instant::now())?)
     }
 
-    /// Closes all open shards, and opens `shards` shards with ranges of the same size.
+    /// Closes all open shards, and opens `shards` new shards with hash key ranges of equal size.
     ///
-    /// Has no effect if this is the present number of shards. The service splits and merges shards over minutes
-    /// instead, and keeps shards that need no change.
+    /// Does nothing if the stream already has `shards` open shards. The real service instead splits and merges shards
+    /// over several minutes, and keeps shards that do not need to change.
     ///
     /// # Errors
     ///
@@ -121,15 +123,15 @@ impl SimStream {
         Ok(state.ring.update_count(shards, sequence, Instant::now())?)
     }
 
-    /// Sets the distribution of records, as UpdateStreamRecordDistributionStrategy does.
+    /// Sets how records are distributed over the shards, like UpdateStreamRecordDistributionStrategy.
     ///
-    /// It applies to all records that arrive after the call, including those of requests in flight. Descriptions show
-    /// it at once.
+    /// The distribution applies to all records that arrive at the stream after the call, including records of requests
+    /// in flight. Descriptions show the new distribution immediately.
     ///
     /// # Errors
     ///
-    /// Returns an error for [`Distribution::Auto`] if the stream is [provisioned](StreamMode::Provisioned): only
-    /// on-demand streams support it.
+    /// Returns an error if `distribution` is [`Distribution::Auto`] and the stream is
+    /// [provisioned](StreamMode::Provisioned), because only on-demand streams support this distribution.
     pub fn set_distribution(&self, distribution: Distribution) -> Result<(), BuildError> {
         let provisioned = self.config().description.mode() == StreamMode::Provisioned;
         if provisioned && distribution == Distribution::Auto {
@@ -144,11 +146,11 @@ impl SimStream {
         self.lock().faults = Arc::new(faults);
     }
 
-    /// Sets the records and bytes per second that each shard accepts, see
-    /// [`with_shard_quota`](SimBuilder::with_shard_quota).
+    /// Sets the number of records and bytes that each shard accepts per second, as
+    /// [`with_shard_quota`](SimBuilder::with_shard_quota) does.
     ///
-    /// It applies to open shards and to shards that are opened later. It simulates an on-demand stream that scales
-    /// without resharding.
+    /// The quota applies to the open shards and to shards that are opened later. Use this method to simulate an
+    /// on-demand stream that scales without resharding.
     ///
     /// # Panics
     ///
@@ -162,7 +164,7 @@ impl SimStream {
 
     /// Sets the share of each shard's quota that other producers use: 0.0 to 1.0.
     ///
-    /// It applies to records and bytes, to open shards, and to shards that are opened later.
+    /// The share applies to records and to bytes, and to the open shards and shards that are opened later.
     ///
     /// # Panics
     ///
@@ -175,7 +177,7 @@ impl SimStream {
 
     /// Sets the share of one shard's quota that other producers use: 0.0 to 1.0.
     ///
-    /// The next [`set_load`](Self::set_load) overrides it. Child shards do not inherit it.
+    /// The next call of [`set_load`](Self::set_load) overrides this share. Child shards do not inherit it.
     ///
     /// # Errors
     ///
@@ -202,9 +204,9 @@ impl SimStream {
         self.lock().written.clone()
     }
 
-    /// Returns the records of one shard in the order in which they were written.
+    /// Returns the records of one open or closed shard in the order in which they were written.
     ///
-    /// The shard may be closed. Returns no records if it does not exist.
+    /// Returns no records if the shard does not exist.
     #[must_use]
     pub fn written_to(&self, shard_id: &str) -> Vec<Written> {
         let state = self.lock();
@@ -213,7 +215,7 @@ impl SimStream {
         indexes.map(|&index| state.written[index].clone()).collect()
     }
 
-    /// Returns the statistics of the stream.
+    /// Returns the counts of requests and entries that the stream has received.
     #[must_use]
     pub fn stats(&self) -> SimStats {
         self.lock().stats

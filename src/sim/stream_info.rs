@@ -11,7 +11,7 @@ use crate::service::PutRecordsError;
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
-/// Returns shards and settings as of half of the round trip.
+/// Returns the shards and settings that the stream has after half of the round-trip time.
 impl StreamInfo for SimStream {
     fn describe_stream(
         &self,
@@ -41,7 +41,7 @@ impl StreamInfo for SimStream {
 }
 
 impl SimStream {
-    /// Calls an operation that writes no record. Its outcome is drawn at once.
+    /// Calls an operation that writes no record. Its round-trip time and outage are determined when it is sent.
     pub(super) fn call<T, F>(
         &self,
         handler: F,

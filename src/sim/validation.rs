@@ -1,4 +1,4 @@
-//! Validation of requests. Messages quote no values, because values can be partition keys.
+//! Validation of requests. Error messages contain no values, because a value can be a partition key.
 
 use super::builder::Config;
 use crate::limits::{MAX_PARTITION_KEY_CHARS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
@@ -27,7 +27,7 @@ pub(super) fn check_request(
     Ok(())
 }
 
-/// Returns `ResourceNotFoundException` if the requested stream is another one.
+/// Returns `ResourceNotFoundException` if `requested` is not the simulated stream.
 pub(super) fn check_stream(config: &Config, requested: &StreamId) -> Result<(), PutRecordsError> {
     let is_same = match requested.arn() {
         Some(arn) => config.arn.as_ref() == arn,
@@ -54,7 +54,7 @@ fn check_entry(
         Some(key) if key.is_empty() => {
             return Err(violation(&member("partitionKey"), "length greater than or equal to 1"));
         }
-        // A key of n bytes has at most n characters.
+        // A key has at most as many characters as bytes, so the characters of short keys need not be counted.
         Some(key)
             if key.len() > MAX_PARTITION_KEY_CHARS
                 && key.chars().count() > MAX_PARTITION_KEY_CHARS =>

@@ -11,7 +11,7 @@ use crate::service::Entry;
 ///
 /// Requires the feature `sim`.
 ///
-/// A clone shares the payload. `Debug` shows sizes, and neither the payload nor the partition key.
+/// Clones share the payload. The `Debug` output contains sizes, but neither the payload nor the partition key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Written {
     shard_id: SmolStr,
@@ -37,7 +37,7 @@ impl Written {
             sequence,
             partition_key: entry.partition_key().cloned(),
             explicit_hash_key: entry.explicit_hash_key(),
-            // A slice would keep the whole payload in memory.
+            // A slice of the payload would keep the whole payload in memory, so the beginning is copied.
             data: match data.get(..kept_bytes) {
                 Some(kept) if kept.len() < data.len() => Bytes::copy_from_slice(kept),
                 _ => data.clone(),
@@ -47,15 +47,15 @@ impl Written {
         }
     }
 
-    /// Returns the id of the record's shard.
+    /// Returns the id of the shard that contains the record.
     #[must_use]
     pub fn shard_id(&self) -> &str {
         &self.shard_id
     }
 
-    /// Returns the sequence number, as in the response: 56 digits.
+    /// Returns the sequence number, a string of 56 digits as in the response.
     ///
-    /// Later records of the stream have larger sequence numbers, also when they are compared as text.
+    /// Records that were written later have larger sequence numbers, even if the numbers are compared as strings.
     #[must_use]
     pub fn sequence_number(&self) -> String {
         sequence_number(self.sequence)
@@ -77,13 +77,14 @@ impl Written {
         self.explicit_hash_key
     }
 
-    /// Returns the payload, or its beginning if [`with_kept_bytes`](super::SimBuilder::with_kept_bytes) limits it.
+    /// Returns the payload. If the payload is longer than [`with_kept_bytes`](super::SimBuilder::with_kept_bytes),
+    /// returns its beginning.
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// Returns the size as the service counts it: the bytes of the complete payload and of the partition key.
+    /// Returns the size in bytes as counted by the service: the complete payload and the partition key.
     #[must_use]
     pub fn size(&self) -> usize {
         self.data_bytes + self.partition_key.as_ref().map_or(0, |key| key.len())
@@ -109,8 +110,9 @@ impl fmt::Debug for Written {
     }
 }
 
-/// Formats a sequence number like the service. The constant part is a literal because padding to 54 digits would take
-/// longer than the rest of a write.
+/// Formats a sequence number like the service.
+///
+/// The constant leading digits are a literal, because padding the number would take longer than the rest of a write.
 pub(super) fn sequence_number(sequence: u64) -> String {
     format!("490000000000000000000000000000000000{sequence:020}")
 }

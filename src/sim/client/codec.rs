@@ -41,7 +41,7 @@ impl Format {
             Self::Json => serde_json::from_slice(body).ok(),
             Self::Cbor => ciborium::from_reader(body).ok(),
         };
-        // The error of the parser is dropped: it can quote a payload.
+        // The parser's error is dropped, because it can contain a payload.
         let message = Some("The body of the request cannot be parsed");
         read.ok_or_else(|| {
             PutRecordsError::service(Some("SerializationException"), message, Some(400))
@@ -115,7 +115,7 @@ impl Visitor<'_> for ByteString {
     }
 }
 
-/// Time since the stream was built. Serialized as a time since the epoch: seconds in JSON, tagged milliseconds in CBOR.
+/// Time since the stream was built. It is serialized as Unix time: seconds in JSON, tagged milliseconds in CBOR.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timestamp(pub(super) Duration);
 

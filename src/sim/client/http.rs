@@ -30,7 +30,7 @@ impl SimHttp {
 }
 
 impl HttpClient for SimHttp {
-    /// Applies the read timeout only, because there is no connection.
+    /// Returns a connector that applies only the read timeout, because there is no connection.
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
@@ -55,13 +55,13 @@ impl HttpConnector for SimHttp {
 
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 
-/// Parses and sends the request at once, so that requests are sent in the order of the calls.
+/// Parses and sends the request before the future is polled, so that requests are sent in the order of the calls.
 fn exchange(stream: &SimStream, request: &HttpRequest) -> BoxFuture<'static, HttpResponse> {
     let header = |name| request.headers().get(name).unwrap_or_default();
     let known = Format::of(header("content-type"));
     let format = known.unwrap_or(Format::Json);
     let operation = header("x-amz-target").strip_prefix(TARGET_PREFIX).filter(|_| known.is_some());
-    // The bodies of these requests are in memory, not streamed.
+    // The operations of the SDK client never stream the request body, so it is in memory.
     let body = request.body().bytes().unwrap_or_default();
     let output = dispatch(stream, format, operation.unwrap_or_default(), body);
     let stream = stream.clone();
@@ -78,7 +78,7 @@ struct ErrorBody<'a> {
 fn response(format: Format, number: u64, output: Result<Vec<u8>, PutRecordsError>) -> HttpResponse {
     let (status, body) = match output {
         Ok(body) => (200, body),
-        // An error without a code simulates a proxy or firewall.
+        // An error without a code simulates the response of a proxy or firewall, which has no body.
         Err(error) if error.code().is_none() => (error.status().unwrap_or(500), Vec::new()),
         Err(error) => {
             let code = error.code().unwrap_or_default();

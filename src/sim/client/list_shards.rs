@@ -62,13 +62,13 @@ struct SequenceNumberRange {
     ending_sequence_number: Option<String>,
 }
 
-/// Default and maximum number of shards of a page.
+/// Default number of shards in a page, followed by the maximum.
 ///
 /// Source: ListShards API reference, `MaxResults`.
 const DEFAULT_PAGE_SIZE: usize = 1_000;
 const MAX_PAGE_SIZE: usize = 10_000;
 
-/// Start of a page, and filter of the list. Serialized as the token.
+/// Start of a page, and the filter of the shard list. Serialized as `NextToken`.
 struct Cursor {
     open_only: bool,
     next: usize,
@@ -115,7 +115,7 @@ pub(super) fn list_shards(
 fn cursor(config: &Config, ring: &Ring, input: Input) -> Result<Cursor, PutRecordsError> {
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     if let Some(token) = &input.next_token {
-        // The token replaces these parameters.
+        // The token contains the values of these parameters.
         let others = (name, &input.exclusive_start_shard_id, &input.shard_filter);
         if !matches!(others, (None, None, None)) {
             return Err(invalid_argument(

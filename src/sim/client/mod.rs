@@ -31,12 +31,12 @@ use crate::stream::StreamId;
 impl SimStream {
     /// Returns an AWS SDK client that sends its requests to this stream instead of the network.
     ///
-    /// The SDK signs and serializes each request and parses the response, as with the service. The client has the
-    /// region `us-east-1`, static credentials, and the default retries and timeouts of the SDK; change them with
-    /// `client.config().to_builder()`. Its clock is tokio's, and starts at January 1, 2026.
+    /// The SDK signs and serializes each request and parses the response, as it does for the real service. The client
+    /// uses the region `us-east-1`, static credentials, and the default retries and timeouts of the SDK. Use
+    /// `client.config().to_builder()` to change them. The client uses tokio's clock, starting at January 1, 2026.
     ///
     /// The stream supports PutRecords with all faults, ListShards, DescribeStreamSummary, GetShardIterator, GetRecords,
-    /// SplitShard, MergeShards and UpdateShardCount, in JSON, which the SDK sends, and in CBOR.
+    /// SplitShard, MergeShards and UpdateShardCount. Requests can be encoded as JSON, which the SDK uses, or as CBOR.
     ///
     /// ```
     /// use futures::SinkExt;
@@ -73,7 +73,7 @@ struct SimClock {
     started: Instant,
 }
 
-/// Unix time at which each stream is built: January 1, 2026.
+/// Unix time at which every simulated stream is built: January 1, 2026.
 const BUILT_AT: Duration = Duration::from_secs(1_767_225_600);
 
 impl TimeSource for SimClock {

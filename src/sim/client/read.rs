@@ -29,7 +29,7 @@ pub(super) struct IteratorOutput {
     shard_iterator: String,
 }
 
-/// Position in a shard: records with this sequence number or a later one follow.
+/// Position in a shard. The next record to read has this sequence number or a later one.
 struct ShardIterator {
     shard: usize,
     sequence: u64,
@@ -131,7 +131,7 @@ pub(super) fn get_records(
     let behind = rest.peek().map(|next| next.at());
     let next = match rest.peek() {
         Some(next) => Some(next.sequence()),
-        // A closed shard gets no more records.
+        // No more records are written to a closed shard, so there is no next iterator.
         None if shard.closed.is_some() => None,
         None => Some(iterator.sequence.max(state.sequence)),
     };

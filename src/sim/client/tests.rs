@@ -1,4 +1,4 @@
-//! Request bodies written by hand, mostly in CBOR, which the SDK does not support.
+//! Tests with handwritten request bodies. Most bodies are in CBOR, which the SDK does not support.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ async fn cbor_round_trips_large_payload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_have_format_of_request() {
+async fn cbor_request_returns_cbor_error() {
     let stream = stream();
     let body = encode(&cbor!({ "StreamName" => "other" }).unwrap());
     let target = "Kinesis_20131202.DescribeStreamSummary";
@@ -114,7 +114,7 @@ async fn errors_have_format_of_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_operation_fails() {
+async fn unknown_operation_returns_error() {
     const JSON: &str = "application/x-amz-json-1.1";
     let stream = stream();
     for (content_type, target) in [
@@ -129,7 +129,7 @@ async fn unknown_operation_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn invalid_body_is_not_quoted_in_error() {
+async fn invalid_body_error_hides_payload() {
     let stream = stream();
     let request = |record| format!(r#"{{"StreamName":"example","Records":[{record}]}}"#);
     for (record, code) in [

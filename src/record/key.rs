@@ -7,25 +7,26 @@ use smol_str::SmolStr;
 
 use crate::parse_error::ParseError;
 
-/// Length of the keys that are generated for [`PartitionKey::Random`].
+/// Length of the partition keys that are generated for [`PartitionKey::Random`].
 pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 
-/// The partition key of a record, which determines its shard.
+/// Partition key of a record. It determines the shard to which the record is written.
 ///
-/// `Debug` shows the length of a key but not its text.
+/// The `Debug` output contains the length of a key but not its text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PartitionKey {
-    /// An explicit key. Records with the same key go to the same shard.
+    /// Explicit key. Records with the same key are written to the same shard.
     Explicit(Key),
-    /// A random key, uniformly distributed over the hash ring, which the sink draws when it accepts the record.
+    /// Random key. The sink draws the key when it accepts the record, uniformly distributed over the hash ring.
     ///
-    /// The sink draws another key after a throttle, so that the record does not wait for a busy shard.
+    /// If the record is throttled, the sink draws another key, so that the record does not wait for a busy shard.
     #[default]
     Random,
-    /// No key: the service distributes the records. Only on-demand streams whose `RecordDistributionStrategy` is `AUTO`
-    /// accept such records.
+    /// No key. The service chooses the shard of the record.
+    ///
+    /// Only on-demand streams whose `RecordDistributionStrategy` is `AUTO` accept such records.
     ServiceManaged,
 }
 
@@ -37,8 +38,9 @@ impl<K: Into<Key>> From<K> for PartitionKey {
 
 /// Text of a partition key.
 ///
-/// Up to 23 bytes are stored inline, and longer texts are shared between clones. A key compares and hashes as its text,
-/// so a map with `Key`s can be queried with a `&str`. `Display` shows the text, and `Debug` shows only its length.
+/// A text of up to 23 bytes is stored inline, and a longer text is shared between clones. A key has the same order and
+/// hash as its text, so a map whose keys are `Key`s can be queried with a `&str`. `Display` prints the text, and
+/// `Debug` prints only its length.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -150,7 +152,7 @@ impl From<Cow<'_, str>> for Key {
 
 /// Position on the hash ring of a stream: 0 to 2^128 - 1.
 ///
-/// `Display` shows the number. `Debug` does not, since it may reveal a partition key.
+/// `Display` prints the number. `Debug` does not, because the number could reveal a partition key.
 ///
 /// ```
 /// use kinesis_sink::record::HashKey;
@@ -161,7 +163,7 @@ impl From<Cow<'_, str>> for Key {
 /// # Ok::<_, kinesis_sink::error::ParseError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HashKey([u8; 16]); // Big-endian. The alignment of a `u128` would add 16 bytes to each record.
+pub struct HashKey([u8; 16]); // Big-endian bytes, because the alignment of a `u128` would add 16 bytes to each record.
 
 impl HashKey {
     /// Creates a hash key.
@@ -198,7 +200,7 @@ impl From<HashKey> for u128 {
 impl FromStr for HashKey {
     type Err = ParseError;
 
-    /// Parses the notation of the service: decimal digits without a sign or leading zeros.
+    /// Parses a hash key in the format of the service: decimal digits without a sign or leading zeros.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits || (text.len() > 1 && text.starts_with('0')) {
@@ -225,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hash_key_parses_notation_of_service() {
+    fn hash_key_parses_service_format() {
         assert_eq!("0".parse(), Ok(HashKey::new(0)));
         assert_eq!(HashKey::new(u128::MAX).to_string().parse(), Ok(HashKey::new(u128::MAX)));
         for text in ["", "-1", "+1", "007", "1e3", " 1", "0x10", "١"] {
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn random_key_has_forty_bits() {
+    fn random_key_encodes_upper_forty_bits() {
         assert_eq!(Key::random(0).as_str(), "aaaaaaaa");
         assert_eq!(Key::random(u64::MAX).as_str(), "77777777");
         assert_ne!(Key::random(1 << 63), Key::random(1 << 62));

@@ -20,11 +20,11 @@ pub use undelivered::{Attempt, AttemptError, DeadLetterHandler, FailureReason, U
 
 use crate::stream::StreamId;
 
-/// A record for a stream, with data, a partition key, and an optional explicit hash key.
+/// Record with data, a partition key, and an optional explicit hash key.
 ///
-/// Bytes and strings convert into a record, and a `(key, data)` pair sets the partition key. Owned data (`Vec<u8>`,
-/// `String`, boxes, [`Bytes`]) is moved, and borrowed data is copied once. [`Bytes::from_static`] avoids the copy of
-/// static data. Cloning a record does not copy its data.
+/// A record that is created from bytes or from a string has a random partition key. A `(key, data)` pair sets the key.
+/// Owned data (`Vec<u8>`, `String`, boxes, [`Bytes`]) is moved, and borrowed data is copied once. Use
+/// [`Bytes::from_static`] to avoid the copy of static data. Cloning a record does not copy its data.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -40,19 +40,20 @@ use crate::stream::StreamId;
 /// assert_eq!(plain.data(), "a line");
 /// ```
 ///
-/// `Debug` shows sizes but neither the data nor the keys.
+/// The `Debug` output contains sizes but neither the data nor the keys.
 ///
 /// # Serialized form
 ///
-/// With the feature `serde`, a record can be serialized and deserialized. Its receipt is not serialized. The fields are
+/// With the feature `serde`, a record can be serialized and deserialized. The receipt of a record is not serialized.
+/// The fields are
 ///
 /// - `data`: base64 with the standard alphabet and padding in human-readable formats, bytes in others;
 /// - `partition_key`: `{"explicit": "device-7"}`, `"random"`, or `"service_managed"`. Default: `"random"`;
 /// - `explicit_hash_key`: a string of decimal digits in human-readable formats, 16 big-endian bytes in others. Default:
 ///   none.
 ///
-/// An unknown field is an error, since a misspelled key would send the record to another shard. Lengths are checked
-/// when the record is sent, not when it is deserialized.
+/// An unknown field is an error. Otherwise a misspelled `partition_key` would be ignored, and the record would be sent
+/// to another shard. Lengths are checked when the record is sent, not when it is deserialized.
 ///
 /// ```
 /// use kinesis_sink::Record;
@@ -70,7 +71,7 @@ use crate::stream::StreamId;
 pub struct Record {
     data: Bytes,
     partition_key: PartitionKey,
-    /// Boxed, since most records have none.
+    /// Boxed, because most records have none of these fields.
     extra: Option<Box<Extra>>,
 }
 
@@ -86,10 +87,10 @@ impl Record {
         Self { data: data.into(), partition_key: PartitionKey::Random, extra: None }
     }
 
-    /// Sets the partition key: a string, or a [`PartitionKey`]. Default: [`PartitionKey::Random`].
+    /// Sets the partition key, which can be a string or a [`PartitionKey`]. Default: [`PartitionKey::Random`].
     ///
-    /// A key has 1 to 256 Unicode characters. The length is checked when the record is sent, which returns
-    /// [`ErrorKind::InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey).
+    /// A key has 1 to 256 Unicode characters. The length is checked when the record is sent. If it is invalid, sending
+    /// returns [`ErrorKind::InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey).
     #[must_use]
     pub fn with_partition_key(mut self, key: impl Into<PartitionKey>) -> Self {
         self.partition_key = key.into();
@@ -103,11 +104,11 @@ impl Record {
         self
     }
 
-    /// Adds a receipt, which returns the outcome of the record in any sink or producer.
+    /// Adds a receipt to the record. The receipt completes with the outcome of the record.
     ///
-    /// A record has at most one receipt, and its clones have none. An earlier receipt of the record completes as if the
-    /// record had been dropped. If `start_send` returns the record in an error, the receipt stays open, since the
-    /// record can be sent again.
+    /// The record can be sent with any sink or producer. A record has at most one receipt, and a clone of a record has
+    /// none. If the record already has a receipt, that receipt completes as if the record had been dropped. If
+    /// `start_send` returns the record in an error, the receipt stays open, because the record can be sent again.
     ///
     /// A receipt costs two small allocations.
     ///
@@ -155,7 +156,7 @@ impl Record {
         self.extra.as_mut()?.tracker.take()
     }
 
-    /// Replaces the data by an equal copy, to share its memory.
+    /// Replaces the data with an equal copy, so that the record shares the memory of the copy.
     pub(crate) fn share_data(&mut self, copy: Bytes) {
         debug_assert!(self.data == copy, "the copy differs from the data");
         self.data = copy;
@@ -179,15 +180,15 @@ impl Record {
         self.extra.as_ref()?.explicit_hash_key
     }
 
-    /// Converts into the data, without a copy.
+    /// Converts the record into its data, without copying.
     #[must_use]
     pub fn into_data(mut self) -> Bytes {
         std::mem::take(&mut self.data)
     }
 
-    /// Returns the size in bytes as counted by the service: the data and the UTF-8 bytes of the partition key.
+    /// Returns the size in bytes as counted by the service: the data plus the UTF-8 bytes of the partition key.
     ///
-    /// A random key has 8 bytes.
+    /// A random partition key has 8 bytes.
     #[inline]
     #[must_use]
     pub fn size(&self) -> usize {
@@ -211,7 +212,7 @@ impl fmt::Debug for Record {
 }
 
 impl Clone for Record {
-    /// Returns a record that shares the data and has no receipt.
+    /// Returns a copy of the record that shares the data and has no receipt.
     fn clone(&self) -> Self {
         let copy = Self {
             data: self.data.clone(),
@@ -318,7 +319,7 @@ impl From<Cow<'_, str>> for Record {
 }
 
 impl From<Undelivered> for Record {
-    /// Takes the record out, to send it again.
+    /// Converts an undelivered record into the record, so that it can be sent again.
     fn from(undelivered: Undelivered) -> Self {
         undelivered.into_record()
     }
@@ -335,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn record_keeps_bytes_of_every_source() {
+    fn record_converts_from_bytes_and_strings() {
         static SLICE: &[u8] = b"\xff\x00slice";
         assert_eq!(Record::from("str").data(), "str");
         assert_eq!(Record::from(String::from("String")).data(), "String");

@@ -12,21 +12,23 @@ use tokio::sync::oneshot;
 use super::{Attempt, AttemptError, FailureReason, Record, Undelivered};
 use crate::stream::StreamId;
 
-/// Future of the outcome of one record, which completes when the record is settled.
+/// Future that completes with the outcome of one record when the record is settled.
 ///
 /// Receipts are returned by [`Record::tracked`] and [`Producer::put`](crate::Producer::put). The outcome is
 ///
-/// - [`Delivery`] if the service has confirmed the record;
-/// - [`Undelivered`], with the record, the reason, and the history of attempts, if the record failed permanently, was
-///   withdrawn, or was abandoned with its sink. A record that failed permanently is returned by its receipt only, not
-///   by the dead-letter handler or [`take_failed`](crate::KinesisSink::take_failed).
+/// - a [`Delivery`] if the service has confirmed the record;
+/// - an [`Undelivered`] if the record failed permanently, was withdrawn, or was abandoned when its sink was dropped. It
+///   contains the record, the reason, and the history of attempts.
 ///
-/// A receipt always completes, at the latest when its record is dropped. Without a
-/// [deadline](crate::Settings::deadline) or a [limit of attempts](crate::Settings::max_attempts), the sink
-/// retries a record until it is delivered.
+/// A permanently failed record is returned only by its receipt. It is not passed to the dead-letter handler, and
+/// [`take_failed`](crate::KinesisSink::take_failed) does not return it.
 ///
-/// A receipt implements [`FusedFuture`], for `futures::select!`. [`try_outcome`](Self::try_outcome) takes the
-/// outcome without waiting.
+/// A receipt always completes, at the latest when its record is dropped. If neither a
+/// [deadline](crate::Settings::deadline) nor a [maximum number of attempts](crate::Settings::max_attempts) is set, the
+/// sink retries the record until it is delivered or rejected.
+///
+/// A receipt implements [`FusedFuture`], so it can be used in `futures::select!`. Use
+/// [`try_outcome`](Self::try_outcome) to take the outcome without waiting.
 ///
 /// ```
 /// use kinesis_sink::{Receipt, Record};
@@ -49,8 +51,8 @@ use crate::stream::StreamId;
 ///
 /// # Cancel safety
 ///
-/// Dropping a receipt does not affect its record, which is then handled as a record without a receipt. Dropping a
-/// future that polls `&mut receipt`, for example in `select!`, does not lose the outcome.
+/// If a receipt is dropped, its record is still sent, and is handled like a record without a receipt. Dropping a future
+/// that polls `&mut receipt`, for example in `select!`, does not lose the outcome.
 #[must_use = "a receipt reports nothing unless it is polled or queried"]
 pub struct Receipt(oneshot::Receiver<Outcome>);
 
@@ -59,8 +61,8 @@ type Outcome = Result<Delivery, Box<Undelivered>>;
 impl Receipt {
     /// Takes the outcome if the record is settled.
     ///
-    /// Returns `None` while the record is not settled, and after the outcome was taken. Unlike a poll, this registers
-    /// no waker and is not subject to tokio's [cooperative budget](tokio::task::coop).
+    /// Returns `None` if the record is not settled or if the outcome was already taken. Unlike a poll, this method does
+    /// not register a waker and does not use tokio's [cooperative budget](tokio::task::coop).
     ///
     /// ```
     /// use kinesis_sink::Record;
@@ -80,7 +82,7 @@ impl Receipt {
 
     /// Returns `true` if the record is settled: delivered, failed, withdrawn, or abandoned.
     ///
-    /// It stays `true` after the outcome was taken. This is not subject to tokio's
+    /// The result remains `true` after the outcome was taken. This method does not use tokio's
     /// [cooperative budget](tokio::task::coop).
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -116,9 +118,9 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// Position of a delivered record in the stream, with its attempts and times.
+/// Position of a delivered record in the stream, its number of attempts, and the duration of the delivery.
 ///
-/// With the feature `serde`, it can be serialized and deserialized. Durations are strings such as `"1s 500ms"`.
+/// With the feature `serde`, a delivery can be serialized and deserialized. Durations are strings such as `"1s 500ms"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -144,56 +146,57 @@ impl Delivery {
         &self.shard_id
     }
 
-    /// Returns the sequence number of the record or of its aggregate, whose members share it.
+    /// Returns the sequence number of the Kinesis record. All records of an aggregate have the same sequence number.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.sequence_number
     }
 
-    /// Returns the index of the record in its aggregate, from 0. Returns `None` if it was not aggregated.
+    /// Returns the index of the record in its aggregate, starting at 0. Returns `None` if the record was not
+    /// aggregated.
     ///
-    /// Together with the sequence number it identifies the record, as in consumers of KPL records.
+    /// The index and the sequence number together identify the record, as in consumers of KPL records.
     #[must_use]
     pub fn sub_sequence_number(&self) -> Option<u64> {
         self.sub_sequence_number
     }
 
-    /// Returns the number of requests that carried the record, including the successful one.
+    /// Returns the number of requests that contained the record, including the successful request.
     ///
-    /// [`Undelivered::attempts`] says which requests count.
+    /// [`Undelivered::attempts`] documents which requests are counted.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns the time for which the record was queued, before and between its attempts.
+    /// Returns the total time for which the record was queued, before and between its attempts.
     #[must_use]
     pub fn time_in_buffer(&self) -> Duration {
         self.time_in_buffer
     }
 
-    /// Returns the time for which the record was in flight, including failed attempts.
+    /// Returns the total time for which the record was in flight, including failed attempts.
     ///
-    /// Together with [`time_in_buffer`](Self::time_in_buffer) this is the time from acceptance to delivery.
+    /// The sum of this time and [`time_in_buffer`](Self::time_in_buffer) is the time from acceptance to delivery.
     #[must_use]
     pub fn time_in_flight(&self) -> Duration {
         self.time_in_flight
     }
 }
 
-/// Sender of the outcome to a receipt. It is a part of the record.
+/// Part of a record that collects its history and sends the outcome to its receipt.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     settled: oneshot::Sender<Outcome>,
-    /// The stream of the sink that has accepted the record.
+    /// Stream of the sink that has accepted the record.
     pub(crate) stream: Option<StreamId>,
-    /// Sum over the completed attempts.
+    /// Total time of the completed attempts.
     pub(crate) time_in_flight: Duration,
     history: Vec<Attempt>,
 }
 
 impl Tracker {
-    /// Bounds the memory of a record that is retried for days.
+    /// Maximum number of attempts in the history. It limits the memory for a record that is retried for days.
     const MAX_HISTORY: usize = 16;
 
     pub(super) fn new() -> (Self, Receipt) {
@@ -214,7 +217,7 @@ impl Tracker {
         std::mem::take(&mut self.history)
     }
 
-    /// Completes the receipt of a record that was dropped without an outcome.
+    /// Completes the receipt of a record that was dropped before it was settled.
     pub(super) fn record_dropped(mut self, record: Record) {
         let history = self.take_history();
         let last = history.last().map(|attempt| attempt.error.clone());
@@ -251,7 +254,7 @@ impl Tracker {
     }
 }
 
-/// Delivery that completes the receipt of its record, at the latest when it is dropped.
+/// Receipt that is not completed yet, with the delivery of its record. Dropping this value completes the receipt.
 #[derive(Debug)]
 pub(crate) struct PendingReceipt(Option<(Tracker, Delivery)>);
 
@@ -281,7 +284,8 @@ impl Drop for PendingReceipt {
 }
 
 impl Undelivered {
-    /// Completes the receipt of the record. Returns the record if it has no receipt, or if the receipt was dropped.
+    /// Completes the receipt of the record. Returns the value if the record has no receipt, or if the receipt was
+    /// dropped.
     pub(crate) fn hand_over(mut self) -> Result<(), Self> {
         match self.record.take_tracker() {
             Some(tracker) => tracker.hand_over(self),
@@ -289,7 +293,7 @@ impl Undelivered {
         }
     }
 
-    /// Completes the receipt, if there is one, with a copy.
+    /// Completes the receipt of the record with a copy of this value, if the record has a receipt.
     pub(crate) fn complete_receipt(&mut self) {
         if let Some(tracker) = self.record.take_tracker() {
             // The receipt may have been dropped.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{HashKey, PartitionKey, Record};
 
-/// Upper bound of the capacity that is reserved by the size hint of the input.
+/// Maximum capacity that is reserved because of the size hint of the input.
 const MAX_RESERVED: usize = 64 * 1024;
 
 #[derive(Serialize)]
@@ -59,7 +59,8 @@ impl<'de> Deserialize<'de> for PartitionKey {
 
 const KINDS: &[&str] = &["explicit", "random", "service_managed"];
 
-/// Visitor of a partition key. An error does not show an unexpected text, which is likely to be the key.
+/// Visitor for partition keys. Its errors do not contain an unexpected string, because the string is likely to be the
+/// key.
 struct PartitionKeyVisitor;
 
 impl<'de> Visitor<'de> for PartitionKeyVisitor {
@@ -136,7 +137,8 @@ impl<'de> Deserialize<'de> for Data<Bytes> {
     }
 }
 
-/// Accepts both forms, since the buffers of `serde(flatten)` are human-readable for every format.
+/// Visitor for data. It accepts both base64 and bytes, because `serde(flatten)` buffers values in a human-readable form
+/// for every format.
 struct DataVisitor;
 
 impl<'de> Visitor<'de> for DataVisitor {
@@ -190,7 +192,7 @@ impl<'de> Deserialize<'de> for HashKey {
     }
 }
 
-/// Accepts both forms, as [`DataVisitor`] does.
+/// Visitor for hash keys. It accepts both strings and bytes, for the same reason as [`DataVisitor`].
 struct HashKeyVisitor;
 
 impl<'de> Visitor<'de> for HashKeyVisitor {

@@ -11,28 +11,33 @@ use super::Record;
 use crate::error::{Error, ErrorKind};
 use crate::stream::StreamId;
 
-/// A record that was not delivered, with the reason.
+/// Record that was not delivered, with the reason.
 ///
-/// It is returned by the [`Receipt`](crate::Receipt) of the record and passed to the
-/// [dead-letter handler](DeadLetterHandler). A sink returns it from [`take_failed`](crate::KinesisSink::take_failed)
-/// and [`take_undelivered`](crate::KinesisSink::take_undelivered), a producer from
-/// [`take_failed`](crate::Producer::take_failed), [`put_all`](crate::Producer::put_all), and the
-/// [error](crate::Error::into_undelivered) of [`close`](crate::Producer::close).
+/// If the record has a [`Receipt`](crate::Receipt), the receipt completes with this value. If the record has no receipt
+/// and has failed permanently, the value is passed to the [dead-letter handler](DeadLetterHandler), if one is set.
+/// Otherwise it is returned by
 ///
-/// It implements [`Error`](std::error::Error), so `receipt.await?` works.
+/// - [`take_failed`](crate::KinesisSink::take_failed) and
+///   [`take_undelivered`](crate::KinesisSink::take_undelivered) of a sink;
+/// - [`take_failed`](crate::Producer::take_failed) and [`put_all`](crate::Producer::put_all) of a producer;
+/// - the [error](crate::Error::into_undelivered) of [`close`](crate::Producer::close).
+///
+/// This type implements [`Error`](std::error::Error), so that `receipt.await?` works.
 ///
 /// # Serialized form
 ///
-/// With the feature `serde`, it can be serialized and deserialized, for example as a line of JSON in a dead-letter
-/// file. No field is lost, and the [record](Self::into_record) can be sent again. The fields are
+/// With the feature `serde`, an undelivered record can be serialized and deserialized, for example as a line of JSON in
+/// a dead-letter file. All fields are serialized, so that the deserialized [record](Self::into_record) can be sent
+/// again. The fields are
 ///
 /// - `record`: the [record](Record#serialized-form);
 /// - `stream`: the name or ARN of the stream. Default: none;
 /// - `reason`: the [`code`](FailureReason::code) of the reason, with its fields or its error, if any;
-/// - `attempts` and `may_have_been_written`;
-/// - `history`: the failed attempts. Default: none.
+/// - `attempts`: the [number of attempts](Self::attempts);
+/// - `may_have_been_written`: the value of [`may_have_been_written`](Self::may_have_been_written);
+/// - `history`: the failed [attempts](Self::history). Default: none.
 ///
-/// Durations are strings such as `"1m 30s"`. An unknown field is an error, as for a record.
+/// Durations are strings such as `"1m 30s"`. An unknown field is an error.
 ///
 /// ```
 /// use kinesis_sink::Undelivered;
@@ -76,7 +81,8 @@ pub struct Undelivered {
 }
 
 impl fmt::Debug for Undelivered {
-    /// Shows the message and the sizes of the record in one line, since `main` may return it.
+    /// Prints the message and the sizes of the record in one line, so that an error that is returned from `main` is
+    /// readable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}; attempts: {}", self.attempts)?;
         write!(f, ", may have been written: {}", self.may_have_been_written)?;
@@ -85,8 +91,8 @@ impl fmt::Debug for Undelivered {
 }
 
 impl Undelivered {
-    /// Creates it from the error of a producer that did not accept a record. The receipt of the record is dropped.
-    /// Returns `None` if the error contains no record.
+    /// Creates an undelivered record from the error of a producer that did not accept the record. The record loses its
+    /// receipt. Returns `None` if the error contains no record.
     pub(crate) fn not_accepted(error: Error) -> Option<Self> {
         let kind = error.kind();
         let cause = error.attempt_error();
@@ -104,19 +110,19 @@ impl Undelivered {
         })
     }
 
-    /// Returns the record as it was accepted.
+    /// Returns the record, unchanged since it was accepted.
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// Converts into the record as it was accepted.
+    /// Converts the undelivered record into the record, unchanged since it was accepted.
     #[must_use]
     pub fn into_record(self) -> Record {
         self.record
     }
 
-    /// Returns the stream of the sink or producer, or `None` for [`FailureReason::Dropped`].
+    /// Returns the stream of the sink or producer. Returns `None` if the reason is [`FailureReason::Dropped`].
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.stream.as_ref()
@@ -128,16 +134,19 @@ impl Undelivered {
         &self.reason
     }
 
-    /// Returns the number of requests that carried the record.
+    /// Returns the number of requests that contained the record.
     ///
-    /// A request is not counted if a layer shed it, if the service refused it as a whole (permissions, credentials, no
-    /// such stream), or if the service rejected it as invalid because of another record.
+    /// A request is not counted if
+    ///
+    /// - a layer shed the request;
+    /// - the service refused the whole request because of permissions, credentials or a missing stream;
+    /// - the service rejected the request as invalid because of another record.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns the error of the last attempt, if an attempt failed.
+    /// Returns the error of the last failed attempt, if any.
     #[must_use]
     pub fn last_error(&self) -> Option<&AttemptError> {
         match &self.reason {
@@ -152,19 +161,20 @@ impl Undelivered {
         }
     }
 
-    /// Returns the failed attempts of a record with a [receipt](crate::Receipt), the oldest first.
+    /// Returns the failed attempts of a record that has a [receipt](crate::Receipt), oldest first.
     ///
-    /// It contains the latest 16 attempts, including those that are not counted as [`attempts`](Self::attempts). It is
-    /// empty for a record without a receipt, which has only a [last error](Self::last_error).
+    /// The history contains the latest 16 failed attempts, including those that [`attempts`](Self::attempts) does not
+    /// count. For a record without a receipt, the history is empty, and only the [last error](Self::last_error) is
+    /// known.
     #[must_use]
     pub fn history(&self) -> &[Attempt] {
         &self.history
     }
 
-    /// Returns `true` if the stream may contain the record, because the outcome of an attempt is unknown.
+    /// Returns `true` if the record might be in the stream, because the outcome of an attempt is unknown.
     ///
-    /// Causes are a timeout, a broken connection, HTTP 5xx, and a record that was withdrawn or abandoned in flight.
-    /// Sending the record again may then write a duplicate.
+    /// The outcome is unknown after a timeout, a broken connection or an HTTP 5xx response, and if the record was
+    /// withdrawn or abandoned while it was in flight. Sending the record again can then write a duplicate.
     #[must_use]
     pub fn may_have_been_written(&self) -> bool {
         self.may_have_been_written
@@ -182,21 +192,21 @@ impl Undelivered {
 pub enum FailureReason {
     /// The service rejected this record permanently.
     Rejected(Arc<AttemptError>),
-    /// The [limit of attempts](crate::Settings::max_attempts) was reached.
+    /// The [maximum number of attempts](crate::Settings::max_attempts) was reached.
     #[non_exhaustive]
     AttemptsExhausted {
-        /// Number of requests that carried the record.
+        /// Number of requests that contained the record.
         attempts: u32,
-        /// The error of the last attempt.
+        /// Error of the last attempt.
         last: Arc<AttemptError>,
     },
     /// The [deadline](crate::Settings::deadline) passed before the record was delivered.
     #[non_exhaustive]
     DeadlineExceeded {
-        /// The deadline, counted from the acceptance of the record.
+        /// Deadline, measured from the acceptance of the record.
         #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         deadline: Duration,
-        /// The error of the last attempt, if an attempt failed.
+        /// Error of the last failed attempt, if any.
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
@@ -208,28 +218,29 @@ pub enum FailureReason {
     /// [`close_within`](crate::Producer::close_within).
     #[non_exhaustive]
     Withdrawn {
-        /// The error of the last attempt, if an attempt failed.
+        /// Error of the last failed attempt, if any.
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
     /// The sink or the driver of the producer was dropped, was aborted, or panicked before the record was settled.
     ///
-    /// The outcome is unknown if [`may_have_been_written`](Undelivered::may_have_been_written) returns `true`.
+    /// If [`may_have_been_written`](Undelivered::may_have_been_written) returns `true`, it is unknown whether the
+    /// record was written.
     #[non_exhaustive]
     Abandoned {
-        /// The error of the last attempt, if an attempt failed.
+        /// Error of the last failed attempt, if any.
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
-    /// The producer did not accept the record. Only [`put_all`](crate::Producer::put_all) returns this.
+    /// The producer did not accept the record. Only [`put_all`](crate::Producer::put_all) returns this reason.
     #[non_exhaustive]
     NotAccepted {
-        /// The kind of the producer's error.
+        /// Kind of the producer's error.
         kind: ErrorKind,
-        /// The error of the service if it refuses all requests, otherwise the producer's error.
+        /// Error of the service if the service refuses all requests, otherwise the error of the producer.
         error: Arc<AttemptError>,
     },
-    /// The record was dropped before a sink accepted it. Only a [receipt](crate::Receipt) returns this.
+    /// The record was dropped before a sink accepted it. Only a [receipt](crate::Receipt) returns this reason.
     Dropped,
 }
 
@@ -257,8 +268,10 @@ impl fmt::Display for FailureReason {
 }
 
 impl FailureReason {
-    /// Returns the code of the reason, for metrics and logs: `rejected`, `attempts_exhausted`, `deadline_exceeded`,
-    /// `refused`, `withdrawn`, `abandoned`, `not_accepted`, or `dropped`.
+    /// Returns a code for the reason that can be used in metrics and logs.
+    ///
+    /// The code is `rejected`, `attempts_exhausted`, `deadline_exceeded`, `refused`, `withdrawn`, `abandoned`,
+    /// `not_accepted`, or `dropped`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -278,7 +291,7 @@ fn last_error(last: &Option<Arc<AttemptError>>) -> String {
     last.as_ref().map(|error| format!(", the last attempt: {error}")).unwrap_or_default()
 }
 
-/// A failed attempt to deliver a record.
+/// Failed attempt to deliver a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -292,7 +305,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Returns the time from the record's acceptance to the failure of the attempt.
+    /// Returns the time from the acceptance of the record to the failure of the attempt.
     #[must_use]
     pub fn since_accepted(&self) -> Duration {
         self.since_accepted
@@ -319,31 +332,33 @@ pub struct AttemptError {
 }
 
 impl AttemptError {
-    /// Returns the error code of the service, such as `ProvisionedThroughputExceededException`, or a code of this
-    /// crate, such as `Timeout`.
+    /// Returns the error code: a code of the service, such as `ProvisionedThroughputExceededException`, or a code of
+    /// this crate, such as `Timeout`.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// Returns the message of the service, or the text of the error.
+    /// Returns the error message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 }
 
-/// A handler of records that failed permanently.
+/// Handler for permanently failed records.
 ///
-/// It is called in the poll methods of the sink, so it must not block. If it panics, the record that was passed to it
-/// is lost. A record with a receipt is returned by the receipt and not passed to the handler.
+/// The sink calls the handler in its poll methods, so the handler must not block. If the handler panics, the record
+/// that was passed to it is lost. A record that has a receipt is returned by the receipt instead of being passed to the
+/// handler.
 ///
-/// Any `FnMut(Undelivered)` that is `Send` is a handler. The senders of tokio's channels are handlers as well: a full
-/// or closed channel returns the record, and the sink keeps it.
+/// Any `FnMut(Undelivered)` that is `Send` is a handler. The senders of tokio's channels are handlers as well: if the
+/// channel is full or closed, the record is returned and stays in the sink.
 ///
 /// # Asynchronous handlers
 ///
-/// A handler is not async. Use a channel as the handler, and store the received records in a task:
+/// A handler cannot be async. To do asynchronous work, use a channel sender as the handler, and receive the records in
+/// a task:
 ///
 /// ```
 /// use kinesis_sink::{KinesisSink, Undelivered};
@@ -371,7 +386,7 @@ impl AttemptError {
 /// # }
 /// ```
 ///
-/// If the task ends with an error, the channel is closed, and later records stay in the sink.
+/// If the task ends with an error, the channel is closed, and records that fail later stay in the sink.
 ///
 /// # Custom handlers
 ///
@@ -393,13 +408,13 @@ impl AttemptError {
 /// }
 /// ```
 pub trait DeadLetterHandler: Send {
-    /// Takes a record, or returns it.
+    /// Handles a failed record. Returns `None`, or the record if the sink should keep it.
     ///
-    /// The sink keeps a record that is returned, and reports it as [`ErrorKind::Undelivered`].
+    /// If a record is returned, the sink keeps it and reports [`ErrorKind::Undelivered`].
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
 }
 
-/// A handler that several sinks share.
+/// Dead-letter handler that several sinks share.
 #[derive(Clone)]
 pub(crate) struct SharedHandler(Arc<Mutex<dyn DeadLetterHandler>>);
 
@@ -409,7 +424,7 @@ impl SharedHandler {
     }
 
     pub(crate) fn put(&self, undelivered: Undelivered) -> Option<Undelivered> {
-        // A handler is called again after a panic.
+        // A poisoned lock is ignored, because a handler is called again after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(undelivered)
     }
 }
@@ -440,7 +455,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn undelivered_is_a_small_error() {
+    fn undelivered_is_smaller_than_128_bytes() {
         // Limit of clippy::result_large_err.
         assert!(size_of::<Undelivered>() < 128, "{}", size_of::<Undelivered>());
     }

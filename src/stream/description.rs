@@ -1,9 +1,9 @@
 use crate::limits::DEFAULT_RECORD_BYTES;
 
-/// Settings of a stream that a sink depends on.
+/// Description of a stream: the settings that affect a sink.
 ///
-/// The default describes a stream without special settings: records of up to 1 MiB, distributed by their partition
-/// keys.
+/// The default describes a stream with default settings. Its records have a size of up to 1 MiB and are distributed by
+/// partition key.
 ///
 /// ```
 /// use kinesis_sink::stream::{Distribution, StreamDescription};
@@ -34,14 +34,14 @@ impl Default for StreamDescription {
 impl StreamDescription {
     /// Sets the maximum size of a record in bytes, including its partition key. Default: [`DEFAULT_RECORD_BYTES`].
     ///
-    /// The range is 1 B to 10 MiB. A sink clamps other values to it.
+    /// The range is 1 B to 10 MiB. A sink clamps other values to this range.
     #[must_use]
     pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
         self.max_record_bytes = bytes;
         self
     }
 
-    /// Sets the distribution of records over the shards. Default: [`Distribution::UserPartitionKey`].
+    /// Sets how records are distributed over the shards. Default: [`Distribution::UserPartitionKey`].
     #[must_use]
     pub fn with_distribution(mut self, distribution: Distribution) -> Self {
         self.distribution = distribution;
@@ -55,13 +55,14 @@ impl StreamDescription {
         self
     }
 
-    /// Returns the maximum size of a record in bytes, including its partition key: the stream's `MaxRecordSizeInKiB`.
+    /// Returns the maximum size of a record in bytes, including its partition key. The service calls this
+    /// `MaxRecordSizeInKiB`.
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
         self.max_record_bytes
     }
 
-    /// Returns the distribution of records over the shards.
+    /// Returns how records are distributed over the shards.
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         self.distribution
@@ -74,27 +75,28 @@ impl StreamDescription {
     }
 }
 
-/// Distribution of records over the shards of a stream: its `RecordDistributionStrategy`.
+/// Distribution of records over the shards of a stream. The service calls this `RecordDistributionStrategy`.
 ///
-/// Only on-demand streams have a strategy. Source: StreamDescriptionSummary API reference (2026).
+/// Only on-demand streams have a `RecordDistributionStrategy`. Source: StreamDescriptionSummary API reference (2026).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Distribution {
-    /// By the explicit hash key or the hash of the partition key: `USER_PARTITION_KEY`, and streams without a strategy.
-    /// Records with the same key are written to the same shard.
+    /// The explicit hash key or the hash of the partition key determines the shard: `USER_PARTITION_KEY`, and streams
+    /// without a strategy. Records with the same key are written to the same shard.
     UserPartitionKey,
-    /// By the service, which ignores both keys: `AUTO`, and every strategy that is unknown to this crate, since it may
-    /// not keep equal keys together.
+    /// The service chooses the shard and ignores both keys: `AUTO`. This variant is also used for strategies that this
+    /// crate does not know, because they might not write records with the same key to the same shard.
     Auto,
 }
 
-/// Capacity mode of a stream: its `StreamMode`.
+/// Capacity mode of a stream. The service calls this `StreamMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamMode {
-    /// The user sets the number of shards. The stream has no distribution strategy, so it always distributes records by
-    /// their partition keys.
+    /// The user sets the number of shards. A provisioned stream has no `RecordDistributionStrategy`, and always
+    /// distributes records by partition key.
     Provisioned,
-    /// The service adds shards under load. The stream can be switched to [`Auto`](Distribution::Auto) at any time.
+    /// The service adds shards when the load increases. The distribution can be changed to
+    /// [`Auto`](Distribution::Auto) at any time.
     OnDemand,
 }

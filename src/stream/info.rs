@@ -7,12 +7,13 @@ use tower::BoxError;
 use super::{StreamDescription, StreamId};
 use crate::shard::Shard;
 
-/// Source of the description and the shards of a stream.
+/// Source of stream descriptions and shard lists.
 ///
-/// [`SdkStreamInfo`](crate::service::SdkStreamInfo) calls the service. Implement the trait for a cache or another
-/// source, or create one from a closure with [`describe_stream_fn`] or [`list_shards_fn`]. A source may provide only
-/// the description or only the shards, and return `None` for the other: a [pair](#pairs) then calls its second source,
-/// and a sink works without the information.
+/// [`SdkStreamInfo`](crate::service::SdkStreamInfo) is the source that calls the service. Implement this trait for a
+/// cache or another source, or create a source from a closure with [`describe_stream_fn`] or [`list_shards_fn`].
+///
+/// A source can provide only descriptions or only shard lists, and return `None` for the other. A [pair](#pairs) then
+/// calls its second source, and a sink works without the missing information.
 ///
 /// ```
 /// use futures::FutureExt;
@@ -40,20 +41,21 @@ use crate::shard::Shard;
 ///
 /// # Pairs
 ///
-/// A tuple of two sources calls the first one, and the second one if the first returns `None`. The second source is not
-/// called after an error of the first.
+/// A tuple of two sources is a source as well. It calls the first source, and calls the second source only if the first
+/// returns `None`. If the first source returns an error, the second is not called.
 pub trait StreamInfo: Send + Sync {
-    /// Describes `stream`. Returns `None`, the default, if this source cannot describe streams.
+    /// Describes `stream`. Returns `None` if this source cannot describe streams, which is the default.
     ///
     /// # Errors
     ///
-    /// The future fails if the stream cannot be described now.
-    /// [`Classify`](crate::service::Classify) decides what the error means, from its chain of sources;
-    /// [`PutRecordsError::service`](crate::service::PutRecordsError::service) creates an error that it recognizes.
+    /// The future returns an error if the description currently cannot be obtained. The sink classifies the error with
+    /// [`Classify`](crate::service::Classify), based on the error and its sources. Use
+    /// [`PutRecordsError::service`](crate::service::PutRecordsError::service) to create an error that the default
+    /// classification recognizes.
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped at any point, and the method called again.
+    /// The sink can drop the future at any time, and call the method again.
     fn describe_stream(
         &self,
         stream: &StreamId,
@@ -62,9 +64,10 @@ pub trait StreamInfo: Send + Sync {
         None
     }
 
-    /// Describes `stream` without a cache. A sink calls this when responses contradict the previous description.
+    /// Describes `stream` without using a cache.
     ///
-    /// The default calls [`describe_stream`](Self::describe_stream). A source with a cache must override it.
+    /// The sink calls this method when responses contradict the previous description. The default implementation calls
+    /// [`describe_stream`](Self::describe_stream). A source that has a cache must override this method.
     ///
     /// # Errors
     ///
@@ -80,13 +83,15 @@ pub trait StreamInfo: Send + Sync {
         self.describe_stream(stream)
     }
 
-    /// Lists the open shards of `stream`, which accept records, in any order. Ids must be unique, and ranges must not
-    /// overlap. Returns `None`, the default, if this source cannot list shards.
+    /// Lists the open shards of `stream`. Returns `None` if this source cannot list shards, which is the default.
+    ///
+    /// Open shards are those that accept records. The shards can be in any order, but their ids must be unique and
+    /// their hash key ranges must not overlap.
     ///
     /// # Errors
     ///
-    /// The future fails if the shards cannot be listed now. The error is classified as in
-    /// [`describe_stream`](Self::describe_stream).
+    /// The future returns an error if the shards currently cannot be listed. The sink classifies the error as described
+    /// for [`describe_stream`](Self::describe_stream).
     ///
     /// # Cancel safety
     ///
@@ -146,7 +151,7 @@ impl<T: StreamInfo + ?Sized> StreamInfo for Arc<T> {
     }
 }
 
-/// Returns a [`StreamInfo`] that describes streams with the given closure and lists no shards.
+/// Returns a [`StreamInfo`] that describes streams with a closure, and does not list shards.
 ///
 /// ```
 /// use kinesis_sink::stream::{StreamDescription, StreamInfo, describe_stream_fn};
@@ -167,7 +172,7 @@ where
     DescribeStreamFn { f }
 }
 
-/// [`StreamInfo`] implemented by a closure. See [`describe_stream_fn`].
+/// [`StreamInfo`] that describes streams with a closure. It is returned by [`describe_stream_fn`].
 #[derive(Clone, Copy)]
 pub struct DescribeStreamFn<F> {
     f: F,
@@ -192,7 +197,7 @@ where
     }
 }
 
-/// Returns a [`StreamInfo`] that lists shards with the given closure and describes no streams.
+/// Returns a [`StreamInfo`] that lists shards with a closure, and does not describe streams.
 ///
 /// ```
 /// use kinesis_sink::record::HashKey;
@@ -218,7 +223,7 @@ where
     ListShardsFn { f }
 }
 
-/// [`StreamInfo`] implemented by a closure. See [`list_shards_fn`].
+/// [`StreamInfo`] that lists shards with a closure. It is returned by [`list_shards_fn`].
 #[derive(Clone, Copy)]
 pub struct ListShardsFn<F> {
     f: F,
@@ -255,7 +260,7 @@ mod tests {
 
     impl StreamInfo for Neither {}
 
-    /// Describes a record limit of 1 byte, or of 2 bytes without the cache.
+    /// Source with a cache. The cached description has a record limit of 1 byte, and the uncached one of 2 bytes.
     struct Cached;
 
     impl StreamInfo for Cached {
@@ -276,7 +281,7 @@ mod tests {
         "example".parse().unwrap()
     }
 
-    /// Returns the record limits that a source describes, with and without its cache.
+    /// Returns the record limits in the cached and uncached descriptions of a source.
     fn limits(source: &impl StreamInfo) -> [Option<usize>; 2] {
         let calls = [source.describe_stream(&stream()), source.describe_stream_uncached(&stream())];
         calls.map(|call| Some(call?.now_or_never()?.ok()?.max_record_bytes()))
@@ -288,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn source_answers_nothing_by_default() {
+    fn source_returns_none_by_default() {
         assert_eq!(limits(&Neither), [None, None]);
         assert_eq!(shards(&Neither), None);
         assert_eq!(limits(&(Neither, Neither)), [None, None]);
     }
 
     #[test]
-    fn closure_answers_one_question() {
+    fn closure_source_returns_none_for_other_call() {
         let describes = describe_stream_fn(|_| async { Ok(of_bytes(3)) });
         assert_eq!((limits(&describes), shards(&describes)), ([Some(3); 2], None));
         let lists = list_shards_fn(|_| async { Ok(Vec::new()) });
@@ -303,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn pair_asks_second_if_first_returns_none() {
+    fn pair_calls_second_if_first_returns_none() {
         let lists = || list_shards_fn(|_| async { Ok(Vec::new()) });
         for pair in [limits(&(lists(), Cached)), limits(&(Cached, lists()))] {
             assert_eq!(pair, [Some(1), Some(2)]);
@@ -323,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_source_keeps_its_overrides() {
+    fn arc_source_forwards_overridden_methods() {
         let shared: Arc<dyn StreamInfo> = Arc::new(Cached);
         assert_eq!(limits(&shared), [Some(1), Some(2)]);
     }

@@ -1,4 +1,4 @@
-//! Stream identifiers and descriptions, and the source of descriptions and shards.
+//! Stream identifiers, stream descriptions, and sources of stream information.
 
 mod description;
 mod info;
@@ -15,7 +15,9 @@ pub use info::{DescribeStreamFn, ListShardsFn, StreamInfo, describe_stream_fn, l
 use crate::build_error::BuildError;
 use crate::parse_error::ParseError;
 
-/// Name or ARN of a stream. It is validated when it is parsed. Cloning it does not copy the text.
+/// Name or ARN of a stream.
+///
+/// The text is validated when it is parsed. Cloning a `StreamId` does not copy the text.
 ///
 /// ```
 /// use kinesis_sink::StreamId;
@@ -27,7 +29,7 @@ use crate::parse_error::ParseError;
 /// # Ok::<_, kinesis_sink::error::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct StreamId(Arc<Parsed>); // One pointer, since each undelivered record has a copy.
+pub struct StreamId(Arc<Parsed>); // Only one pointer, because each undelivered record contains a `StreamId`.
 
 #[derive(PartialEq, Eq, Hash)]
 struct Parsed {
@@ -40,7 +42,7 @@ const RESOURCE: &str = "stream/";
 const MAX_NAME_CHARS: usize = 128;
 
 impl StreamId {
-    /// Returns the name of the stream, also if this is an ARN.
+    /// Returns the name of the stream. If this is an ARN, returns the name that the ARN contains.
     #[must_use]
     pub fn name(&self) -> &str {
         let text = self.as_ref();
@@ -59,7 +61,8 @@ impl StreamId {
         self.arn().and_then(|arn| arn.split(':').nth(3))
     }
 
-    /// Returns an error if the regions of the ARN and of the client differ. The SDK sends to the region of the client.
+    /// Returns an error if the region of the ARN differs from the region of the client, to which the SDK sends
+    /// requests.
     pub(crate) fn check_region(&self, client: Option<&str>) -> Result<(), BuildError> {
         match (self.region(), client) {
             (Some(arn), Some(client)) if arn != client => {
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_stream_id_is_rejected_with_reason() {
+    fn invalid_stream_id_error_names_reason() {
         for name in ["", "a b", "ä", "a/b", "a:b", &"x".repeat(129)] {
             let error = name.parse::<StreamId>().unwrap_err().to_string();
             assert!(error.contains("is not a stream name: use 1 to 128"), "{error}");

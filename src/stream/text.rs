@@ -1,4 +1,4 @@
-//! Serialized form of a stream: its name or ARN.
+//! Serialized form of a [`StreamId`]: the name or ARN as a string.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

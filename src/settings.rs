@@ -43,8 +43,8 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// # }
 /// ```
 ///
-/// The stream, the classifier, the dead-letter handler and the [`StreamInfo`](crate::stream::StreamInfo) are not part
-/// of the settings. They are set on the [`SinkBuilder`](crate::SinkBuilder).
+/// The [`SinkBuilder`](crate::SinkBuilder) has separate methods to set the stream, the classifier, the dead-letter
+/// handler and the [`StreamInfo`](crate::stream::StreamInfo).
 ///
 /// # Configuration files
 ///
@@ -230,8 +230,8 @@ pub struct Settings {
     /// does not exceed the timeout with its next failed request.
     ///
     /// The timeout also applies to HTTP 4xx responses without an error code
-    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), for as long as no request succeeds. The failure
-    /// of a single record does not count if the stream has accepted other records.
+    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), for as long as no request succeeds. If the
+    /// stream has accepted other records, a single failing record does not count.
     ///
     /// The default is longer than typical outages of STS, of the instance metadata service or of a credentials agent,
     /// and longer than the SDK needs for all attempts of a credentials refresh. It is short enough to report a deleted

@@ -36,8 +36,8 @@ use crate::stream::StreamId;
 
 /// Cheaply cloneable handle to a sink that is polled by a separate task.
 ///
-/// The separate task runs the [`Driver`], which owns the sink. Retries and lingering records are therefore sent even if
-/// no caller polls anything. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its
+/// The separate task runs the [`Driver`], which owns the sink. Retries and lingering records are therefore sent without
+/// further calls. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its
 /// driver. Give each task that sends records a clone of the producer.
 ///
 /// ```no_run

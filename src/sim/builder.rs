@@ -143,8 +143,8 @@ impl SimBuilder {
     /// Sets the bandwidth of the link to the stream in bytes per second: 1 or more. Default: unlimited.
     ///
     /// All PutRecords requests in flight share the bandwidth evenly. The size of a request is the size of its JSON
-    /// body, in which data is encoded as base64. For example, 500 records of 1 KiB result in about 720 kB, and take 22
-    /// s at 32,000 B/s (256 kbit/s). Responses and other requests do not use bandwidth.
+    /// body, in which data is encoded as base64. For example, 500 records of 1 KiB result in about 720 kB, which
+    /// takes 22 s at 32,000 B/s (256 kbit/s). Responses and other requests do not use bandwidth.
     pub fn with_bandwidth(mut self, bytes_per_s: u32) -> Self {
         self.bandwidth = Some(bytes_per_s);
         self
@@ -164,8 +164,8 @@ impl SimBuilder {
     /// Sets the size of the burst that a shard accepts after a pause: 0 s to 1 h. Default: 1 s.
     ///
     /// The size is specified as the time in which the quota refills an empty token bucket. For example, with a quota of
-    /// 1,000 records per second and a burst of 2 s, a shard accepts 2,000 records at once after a pause. A record that
-    /// is larger than the burst is accepted if the bucket is full, and leaves the bucket with a deficit.
+    /// 1,000 records per second and a burst of 2 s, a shard accepts a burst of 2,000 records after a pause. A record
+    /// that is larger than the burst is accepted if the bucket is full, and leaves the bucket with a deficit.
     ///
     /// The burst applies only to [token buckets](Limiter::token_bucket). Windows always last one second.
     pub fn with_burst(mut self, burst: Duration) -> Self {

@@ -165,7 +165,8 @@ impl Core {
         self.pipeline.settings().fatal_policy
     }
 
-    /// Attaches a driver to the sink. Returns the current buffer size, which is nonzero if the sink was used before.
+    /// Attaches a driver to the sink. Returns the current buffer size, which can be nonzero if the sink was used
+    /// before.
     pub(crate) fn attach_driver(&mut self) -> Size {
         self.is_driven = true;
         self.take_change();

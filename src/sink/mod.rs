@@ -352,7 +352,7 @@ where
             }
             *has_sent = true;
         }
-        // The sink has nothing to send, so it gives up its place in the queue of a shared service.
+        // The sink has nothing to send, so it releases its place in the queue of a shared service.
         self.service.release();
         Poll::Ready(())
     }

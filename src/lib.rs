@@ -1,7 +1,7 @@
 //! Sends any async stream of records to Amazon Kinesis Data Streams: a [`futures::Sink`] over a [`tower::Service`].
 //!
 //! The crate batches records into full `PutRecords` requests, retries failed entries, applies backpressure while its
-//! buffer is full, limits the rate of each shard to its quota, and reports the outcome of every record.
+//! buffer is full, limits the send rate per shard to the shard's quota, and reports the outcome of every record.
 //!
 //! # Quick start
 //!
@@ -30,11 +30,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! `from_env` checks the stream first, and reports a misspelt name, a closed port or missing credentials in one
-//! sentence. When `forward` returns `Ok`, the service has confirmed both records. The source can be any stream: the
-//! lines of a file, the messages of a socket, a channel. It is polled only while the buffer has capacity.
+//! `from_env` first checks that the stream can be used. If the stream name is misspelt, the port is closed, or
+//! credentials are missing, it returns an error that describes the problem in one sentence. When `forward` returns
+//! `Ok`, the service has confirmed both records. Any stream can be the source: lines of a file, messages from a socket,
+//! or a channel. The sink polls the source only while its buffer has capacity.
 //!
-//! Many tasks can share a [`Producer`], which returns the outcome of each record:
+//! To send from many tasks, share a [`Producer`]. Each record gets a receipt, a future that returns the record's
+//! outcome:
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
@@ -57,7 +59,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! With the feature `sim`, tests send to a simulated stream in the process and need no AWS account:
+//! With the feature `sim`, tests send to a simulated stream that runs in the test process. No AWS account is needed:
 //!
 //! ```
 //! use futures::SinkExt;
@@ -86,7 +88,7 @@
 //!     |  KinesisSink  |<------------|   Producer  |         receipts, dead letters,
 //!     +---------------+ driver task +-------------+         totals, errors
 //!             |                                                   ^
-//!             | accepted records                                  | delivered, or failed for good
+//!             | accepted records                                  | delivered or failed permanently
 //!             v                                                   |
 //!   +-------------------------------------------------------------+--------------------------+
 //!   |  pipeline: a state machine without I/O                      |                          |
@@ -103,9 +105,9 @@
 //!   +-------------------------------------------------------------+--------------------------+
 //!   |  tower layers   tracing, metrics, timeout, custom layers                               |
 //!   +----------------------------------------------------------------------------------------+
-//!   |  PutRecords     serializes the request, reads the response                             |
+//!   |  PutRecords     serializes the request, parses the response                            |
 //!   +----------------------------------------------------------------------------------------+
-//!   |  AWS SDK        credentials, signature, retries disabled, HTTP                         |
+//!   |  AWS SDK        credentials, signature, HTTP (retries disabled)                        |
 //!   +---------+---------------------------------------------------+--------------------------+
 //!             |                                                   ^
 //!             v                                                   |
@@ -114,9 +116,10 @@
 //!   +----------------------------------------------------------------------------------------+
 //! ```
 //!
-//! The sink accepts records and spawns requests. The pipeline decides when a request is sent, which records it has, and
-//! what its outcome means for each of them. It does no I/O. The service below the sink is any [`tower::Service`] of
-//! `PutRecords` requests, so [layers](guide::layers) of tower, of this crate or of your application can be added.
+//! The sink accepts records and spawns requests. The pipeline decides when to send a request and which records to
+//! include. When a request completes, the pipeline updates the state of each of these records. It performs no I/O. The
+//! service below the sink can be any [`tower::Service`] that accepts `PutRecords` requests, so you can add
+//! [layers](guide::layers) from tower, from this crate, or your own.
 //!
 //! # Guide
 //!
@@ -125,47 +128,49 @@
 //! - [sending a stream](guide::sink) and [sending from many tasks](guide::producer);
 //! - [failures](guide::failures): errors, dead letters, deadlines, duplicates, shutdown;
 //! - [layers](guide::layers) around each request: timeouts, limits, metrics, custom layers;
-//! - [aggregation](guide::aggregation) of small records, [rate limiting](guide::pacing) of shards, and
-//!   [ordering](guide::ordering) of the records of a key;
+//! - [aggregation](guide::aggregation) of small records, [rate limiting](guide::pacing) per shard, and
+//!   [ordering](guide::ordering) of records with the same key;
 //! - [testing](guide::testing) and [tuning](guide::tuning);
 //! - [clients](guide::clients): credentials, TLS, proxies, endpoints;
 //! - [migrating](guide::migrating) from `KinesisWriter`, a `put_records` loop, or the KPL.
 //!
-//! [`SinkBuilder`] and [`Settings`] document the settings. In the repository, `docs/guarantees.md` lists each guarantee
-//! with the tests that check it, `docs/performance.md` has the benchmarks, and `examples/` has
+//! All settings are documented on [`SinkBuilder`] and [`Settings`]. In the repository, `docs/guarantees.md` lists each
+//! guarantee with the tests that check it, `docs/performance.md` contains the benchmarks, and `examples/` contains
 //! [complete programs](guide#examples).
 //!
 //! # Guarantees
 //!
-//! - **No accepted record is lost.** It is always queued, in flight, delivered, failed, or returned to the caller. By
-//!   default records are retried indefinitely: there is no deadline and no limit of attempts.
-//! - **Delivery is at least once.** If the outcome of a request is unknown, its records are sent again, and may be
-//!   written twice.
-//! - **Memory is bounded** by the number and size of the buffered records. While the buffer is full, the source waits.
-//! - **Requests are full without added latency**, except with aggregation, which waits up to 100 ms by default.
-//! - **The rate of each shard is limited** to its quota, or to what the shard accepts. A busy shard delays only its own
-//!   records, until they fill the buffer.
-//! - **Order is kept on request**, for each partition key, with [`RecordOrdering::PerKey`].
-//! - **Every receipt completes**, with the shard and sequence number, or with the record and the reason. This holds if
-//!   the sink is dropped, its driver panics, or the runtime shuts down.
+//! - **No accepted record is lost.** An accepted record is always queued, in flight, delivered, failed, or returned to
+//!   the caller. By default, records are retried indefinitely, without a deadline or an attempt limit.
+//! - **Delivery is at least once.** If the outcome of a request is unknown, its records are sent again, so the stream
+//!   can contain them twice.
+//! - **Memory is bounded.** The buffer has a maximum number of records and a maximum size in bytes. While it is full,
+//!   the source is not polled.
+//! - **Requests are full, without added latency.** The exception is aggregation: by default, a record can wait up to
+//!   100 ms for its aggregate to fill.
+//! - **The send rate per shard is limited** to the shard's quota, or to a lower rate if the shard throttles. A busy
+//!   shard delays only its own records, unless they fill the buffer.
+//! - **Order is optional.** With [`RecordOrdering::PerKey`], records with the same partition key keep their order.
+//! - **Every receipt completes**, either with the shard and sequence number, or with the record and the reason why it
+//!   was not delivered. This holds even if the sink is dropped, the driver panics, or the runtime shuts down.
 //! - **Payloads, keys and credentials do not leak** into log lines, errors, metrics or `Debug` output of this crate.
 //!   `SECURITY.md` in the repository describes what the SDK logs at TRACE.
 //!
-//! Records live in memory: a process that is killed loses those that were accepted and not delivered. A dropped
-//! [`KinesisSink`] abandons its records and logs a warning, so call `close().await` first.
+//! Records are buffered in memory. If the process is killed, records that were accepted but not delivered are lost. A
+//! [`KinesisSink`] that is dropped abandons its buffered records and logs a warning, so call `close().await` first.
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-config` | yes | `KinesisSink::from_env`, through `aws-config` with its TLS stack |
-//! | `metrics` | yes | the module `metrics`: metrics of sinks and of `MetricsLayer`, for any recorder of the `metrics` facade |
-//! | `cbor` | no | Kinesis CBOR: `PutRecords::with_cbor`, and `KinesisCbor` for every operation of a `Client` |
-//! | `serde` | no | `Serialize` and `Deserialize` for [`Settings`], for configuration files, and for records, for dead-letter files |
-//! | `sim` | no | the module `sim`: a simulated stream for tests, as a service and behind a real `Client` |
+//! | `metrics` | yes | the module `metrics`: metrics of sinks and `MetricsLayer`, for any recorder of the `metrics` facade |
+//! | `cbor` | no | the CBOR protocol of Kinesis: `PutRecords::with_cbor`, and `KinesisCbor` for all operations of a `Client` |
+//! | `serde` | no | `Serialize` and `Deserialize` for [`Settings`] (configuration files) and for records (dead-letter files) |
+//! | `sim` | no | the module `sim`: a simulated stream for tests, used as a service or through a real `Client` |
 //!
-//! Without default features the crate has no TLS stack, and the `Client` that you build [brings
-//! one](guide::clients::http). The minimum Rust version is that of the AWS SDK, 1.94.1.
+//! Without default features, this crate includes no TLS stack, so you [choose one](guide::clients::http) when you build
+//! the `Client`. The minimum supported Rust version is 1.94.1, the same as for the AWS SDK.
 //!
 //! [`futures::Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 //! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html

@@ -1,27 +1,27 @@
 //! Guide to the crate, in chapters.
 //!
-//! The reference documents each item. The guide describes how the items work together, what to choose, and what happens
-//! on failures. Examples that send records run against the [simulated stream](testing), and so do copies of them in
-//! your tests.
+//! The reference documents each item. The guide describes how the items work together, which ones to choose, and what
+//! happens on failures. Examples that send records run against the [simulated stream](testing). If you copy them into
+//! your tests, they run in the same way.
 //!
 //! # Chapters
 //!
 //! | question | chapter |
 //! |---|---|
 //! | How do I send a stream of records? | [`sink`] |
-//! | How do many tasks send records and get the outcome of each one? | [`producer`] |
+//! | How can many tasks send records and get the outcome of each record? | [`producer`] |
 //! | How do I add a timeout, a limit or my own code around each request? | [`layers`] |
 //! | My records are small. What does aggregation save, and what does it require of consumers? | [`aggregation`] |
-//! | How fast are records sent, and what limits the rate? | [`pacing`] |
-//! | Consumers rely on the order of records. What do I set? | [`ordering`] |
+//! | How fast are records sent, and what limits the send rate? | [`pacing`] |
+//! | My consumers rely on the order of records. What do I configure? | [`ordering`] |
 //! | What can fail, where are errors reported, and how do I handle them? | [`failures`] |
 //! | How do I test my own pipeline? | [`testing`] |
-//! | How do I get more throughput, less latency, less memory? | [`tuning`] |
+//! | How do I increase throughput, or reduce latency or memory use? | [`tuning`] |
 //! | How do I set up credentials, TLS, proxies and endpoints? | [`clients`] |
 //! | How do I migrate from the KPL, `KinesisWriter` or a `put_records` loop? | [`migrating`] |
 //!
-//! Start with [`sink`] or [`producer`], then read [`failures`]. Read [`testing`] and [`tuning`] before production. The
-//! [crate page](crate#architecture) has a diagram of the architecture.
+//! Start with [`sink`] or [`producer`], then read [`failures`]. Read [`testing`] and [`tuning`] before you deploy to
+//! production. The [crate page](crate#architecture) has a diagram of the architecture.
 //!
 //! # Sink or producer
 //!
@@ -32,8 +32,8 @@
 //!            +----------------------+---------------------+
 //!            |                                            |
 //!            v                                            |
-//! Does it poll the sink until all records                 |
-//! are settled: forward, flush, close?                     |
+//! Does the task poll the sink until all                   |
+//! records are settled (forward, flush, close)?            |
 //!            |                                            |
 //!      +-----+------------------+                         |
 //!      v yes                    v no                      v
@@ -52,8 +52,8 @@
 //!                                   put_all
 //! ```
 //!
-//! [`Producer`](crate::Producer#sink-or-producer) compares the two in a table. A sink costs less CPU time per record:
-//! it has no lock and no second task.
+//! A table in [`Producer`](crate::Producer#sink-or-producer) compares the two. A sink needs less CPU time per record,
+//! because it has no lock and no second task.
 //!
 //! # States of a record
 //!
@@ -66,9 +66,9 @@
 //!          if it can never be sent
 //! ```
 //!
-//! A record is *accepted* once `start_send` of a sink, or `send` or `put` of a producer, succeeds. From then on it is
-//! always in one of these states, which [`Status`](crate::status::Status) counts. *Settled* means delivered, failed,
-//! withdrawn or abandoned.
+//! A record is *accepted* once a sink's `start_send`, or a producer's `send` or `put`, succeeds. From then on, the
+//! record is always in one of these states. [`Status`](crate::status::Status) counts the records in each state.
+//! *Settled* means delivered, failed, withdrawn, or abandoned.
 //!
 //! # Terms
 //!
@@ -77,38 +77,38 @@
 //! | record | a [`Record`](crate::Record) that you send |
 //! | entry | one Kinesis record in a request: a record, or an aggregate of several |
 //! | request | one PutRecords call, with up to 500 entries |
-//! | buffered | accepted and not settled, or failed and not taken: counts towards the bounds of the buffer |
-//! | in flight | in a request without a response |
-//! | throttle | to refuse an entry or a request because a shard, or the stream, is over its quota |
-//! | requeue | to put a record back into the queue, to send it again |
-//! | linger | the maximum time that a record waits for others to fill its request or aggregate |
+//! | buffered | accepted but not settled, or failed but not yet taken by the caller; counts towards the buffer limits |
+//! | in flight | in a request whose response has not arrived yet |
+//! | throttle | to reject an entry or a request because a shard, or the stream, exceeds its quota |
+//! | requeue | to return a record to the queue so that it is sent again |
+//! | linger | the maximum time that a record waits for more records to fill its request or aggregate |
 //! | lane | the queue of one shard, with its own rate limiter and backoff |
 //! | withdraw | to take a record out of the sink before it is settled |
 //! | bisect | to halve a request or an aggregate until the invalid record is alone |
-//! | isolate | to retry alone a record that fails its requests |
-//! | receipt | a future of the outcome of one record |
-//! | dead letters | records that failed for good, passed to a handler |
+//! | isolate | to retry a record alone because requests that contain it fail |
+//! | receipt | a future that returns the outcome of one record |
+//! | dead letters | records that failed permanently and were passed to a handler |
 //!
 //! # Examples
 //!
-//! The repository has complete programs, which run with `cargo run --example NAME`. Most of them start an embedded
-//! Kinesis server unless they get a stream as an argument, and `-- --help` lists their arguments.
+//! The repository contains complete programs, which you run with `cargo run --example NAME`. Most of them start an
+//! embedded Kinesis server unless you pass a stream as an argument. `-- --help` lists the arguments.
 //!
 //! | example | shows |
 //! |---|---|
-//! | `forward` | a file, sent line by line, read back and compared; `-- --throttled` enforces the quotas of the shards |
-//! | `pipe` | a command line tool: standard input to a stream, with keys, dead letters and a progress bar |
-//! | `fan_in` | 200 tasks on one producer; Ctrl-C drains and reports |
-//! | `checkpoint` | a file whose position is stored; the program is killed four times and loses no line |
-//! | `offsets` | a source with offsets that are committed once everything below them is delivered |
-//! | `http_ingest` | an HTTP server that responds when a record is accepted, or delivered |
-//! | `socket` | lines of many connections; a slow stream slows the senders |
+//! | `forward` | sends a file line by line, reads it back, and compares; `-- --throttled` enforces the shard quotas |
+//! | `pipe` | a command-line tool that sends standard input to a stream, with keys, dead letters, and a progress bar |
+//! | `fan_in` | 200 tasks that share a producer; Ctrl-C drains the producer and prints a report |
+//! | `checkpoint` | sends a file and stores its read position; the program is killed four times and loses no line |
+//! | `offsets` | commits an offset of its source once all records up to that offset are delivered |
+//! | `http_ingest` | an HTTP server that responds when a record is accepted, or when it is delivered |
+//! | `socket` | sends lines from many connections; a slow stream slows down the clients |
 //! | `lambda` | an AWS Lambda handler that flushes before it returns |
-//! | `three_streams` | one client, one connection pool, three streams |
-//! | `tower_stack` | a sink over a stack of layers |
-//! | `aggregate` | what aggregation of small records saves |
+//! | `three_streams` | sends to three streams through one client and one connection pool |
+//! | `tower_stack` | a sink over a custom stack of layers |
+//! | `aggregate` | measures the savings of aggregating small records |
 //! | `observe` | metrics and traces of a stream under load |
-//! | `soak` | 64 tasks at full speed through faults in the stack and on the socket (`-- --minutes 10`); fails if a record is lost or memory grows |
+//! | `soak` | runs 64 tasks at full speed while faults occur in the stack and on the socket (`-- --minutes 10`); fails if a record is lost or memory grows |
 //!
 //! Start with `forward`. It sends a log file of 50,000 lines through the AWS SDK to an embedded server with four
 //! shards, reads it back, and prints a line like
@@ -117,7 +117,8 @@
 //! forwarded 50000 records in 335 requests, 0 failed; read back 50000, 0 missing, 0 duplicated; 4093 of 4000 records/s
 //! ```
 //!
-//! With `-- --throttled` it sends over 90 % of the 4,000 records per second that four shards accept.
+//! With `-- --throttled`, the server enforces the shard quotas, and the example still sends at over 90 % of the 4,000
+//! records per second that four shards accept.
 
 pub mod aggregation;
 pub mod clients;

@@ -1,7 +1,7 @@
 //! Sending from many tasks: [`Producer`](crate::Producer).
 //!
-//! A producer is a handle to a [`KinesisSink`](crate::KinesisSink) that a spawned task, the driver, polls. Give each
-//! task a clone:
+//! A producer is a handle to a [`KinesisSink`](crate::KinesisSink). A spawned task, the *driver*, polls the sink. Give
+//! each sending task a clone of the producer:
 //!
 //! ```
 //! use kinesis_sink::{KinesisSink, Record};
@@ -30,7 +30,7 @@
 //! # }
 //! ```
 //!
-//! The tasks share requests: the hundred records above are sent in a few requests, not in a hundred.
+//! The tasks share requests: the 100 records above are sent in a few requests instead of 100.
 //!
 //! # Ways to send
 //!
@@ -39,27 +39,27 @@
 //! | `put(record).await` | yes | a receipt |
 //! | `send(record).await` | yes | nothing; a failed record goes to the dead-letter handler, or to `take_failed` |
 //! | `try_put(record)`, `try_send(record)` | no: returns [`Full`](crate::ErrorKind::Full) with the record | as `put` and `send` |
-//! | `stream.forward(producer.sink())` | yes | `()`, when every record sent before is settled; closes that sink only |
+//! | `stream.forward(producer.sink())` | yes | `()`, once every record sent before is settled; closes only that sink, not the producer |
 //! | `producer.put_all(stream)` | yes | a stream of outcomes, each with a context such as an offset |
 //! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | in `poll_ready` | the delivery |
 //!
-//! Waiting callers are served in order of arrival, so that a busy task does not starve others.
+//! Waiting callers are served in the order of arrival, so a busy task cannot starve the others.
 //!
 //! # Receipts
 //!
-//! A receipt is a future. It returns a [`Delivery`](crate::Delivery), or an [`Undelivered`](crate::Undelivered) with
-//! the record, the reason and the history of attempts. It always completes, also when the producer is dropped, its
-//! driver panics or the runtime shuts down. [`try_outcome`](crate::Receipt::try_outcome) queries a receipt without
+//! A receipt is a future that returns either a [`Delivery`](crate::Delivery), or an [`Undelivered`](crate::Undelivered)
+//! with the record, the reason, and the attempt history. Every receipt completes, even if the producer is dropped, the
+//! driver panics, or the runtime shuts down. [`try_outcome`](crate::Receipt::try_outcome) returns the outcome without
 //! waiting.
 //!
-//! Await a receipt before you respond to a request, commit an offset or delete a message. Otherwise use `send`: a
-//! receipt costs about as much CPU time as a small record.
+//! Await a receipt before you respond to a request, commit an offset, or delete a message. If you do not need the
+//! outcome, use `send`: a receipt costs about as much CPU time as sending a small record.
 //!
 //! # Committing offsets
 //!
-//! [`put_all`](crate::Producer::put_all) sends a stream of records, each with a context, and returns the outcomes in
-//! the order of the records. When a record is delivered, all records before it are, and the position of the source can
-//! be stored:
+//! [`put_all`](crate::Producer::put_all) sends a stream of records, each with a context such as an offset. It returns
+//! the outcomes in the order of the records. When you receive an outcome, you have already received the outcomes of all
+//! earlier records. If all of these were delivered, you can store the position in the source:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -88,7 +88,7 @@
 //!
 //! # In a server
 //!
-//! A request handler that must not wait uses `try_put`, and returns 503 while the buffer is full:
+//! A request handler that must not wait for buffer capacity can use `try_put`, and return 503 while the buffer is full:
 //!
 //! ```
 //! use kinesis_sink::{ErrorKind, Producer, Record};
@@ -115,25 +115,26 @@
 //! # }
 //! ```
 //!
-//! A server can also respond when the record is accepted. Such a response promises less: the record is only in the
-//! memory of the process. The example `http_ingest` shows both. The example `lambda` flushes before it returns, because
-//! the process may be frozen afterwards.
+//! A server can also respond as soon as the record is accepted. Such a response guarantees less, because at that time
+//! the record exists only in the memory of the process. The example `http_ingest` shows both. The example `lambda`
+//! flushes before it returns, because the process can be frozen afterwards.
 //!
-//! [`status`](crate::Producer::status) and [`watch`](crate::Producer::watch) return whether records are delivered, for
-//! a health endpoint.
+//! For a health endpoint, [`status`](crate::Producer::status) and [`watch`](crate::Producer::watch) report whether
+//! records are being delivered.
 //!
-//! # When the service refuses every request
+//! # When the service rejects every request
 //!
-//! If the service refuses every request, for lack of permission, stream or credentials,
-//! [`FatalPolicy`](crate::settings::FatalPolicy) decides what the producer does. With
-//! [`Stop`](crate::settings::FatalPolicy::Stop), the default, it stops and returns its records through receipts and
-//! `close`. With [`Retry`](crate::settings::FatalPolicy::Retry) it retries the accepted records, and accepts no new
-//! ones until a request succeeds. Throttles, timeouts and outages are retried under either policy.
+//! The service can reject every request, for example because a permission, the stream, or valid credentials are
+//! missing. [`FatalPolicy`](crate::settings::FatalPolicy) determines what the producer does then. With
+//! [`Stop`](crate::settings::FatalPolicy::Stop), the default, the producer stops and returns its records through
+//! receipts and `close`. With [`Retry`](crate::settings::FatalPolicy::Retry), the producer retries the accepted
+//! records, and accepts no new ones until a request succeeds. Throttles, timeouts, and outages are retried under either
+//! policy.
 //!
 //! # Shutting down
 //!
 //! [`close`](crate::Producer::close) closes the producer for all handles and waits until every record is settled.
-//! [`close_within`](crate::Producer::close_within) limits the wait, and returns the records that are left:
+//! [`close_within`](crate::Producer::close_within) limits the waiting time, and returns the remaining records:
 //!
 //! ```
 //! use std::time::Duration;
@@ -158,11 +159,11 @@
 //! # }
 //! ```
 //!
-//! Dropping the last handle also drains the producer, in the background. If the program ends before that, the records
-//! that are left are lost.
+//! When the last handle is dropped, the producer is drained in the background. If the program exits before the producer
+//! is drained, the remaining records are lost.
 //!
 //! # Running the driver
 //!
 //! [`spawn`](crate::KinesisSink::spawn) spawns the driver onto the current tokio runtime.
-//! [`into_producer`](crate::KinesisSink::into_producer) returns it, so that the caller can spawn it elsewhere or poll
-//! it. The producer can be used from any runtime, or from none. Only `close_within` needs tokio's timer.
+//! [`into_producer`](crate::KinesisSink::into_producer) returns the driver, so that you can spawn it elsewhere or poll
+//! it yourself. You can use the producer from any runtime, or without one. Only `close_within` needs tokio's timer.

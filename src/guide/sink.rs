@@ -1,6 +1,7 @@
 //! Sending a stream of records: [`KinesisSink`](crate::KinesisSink).
 //!
-//! The sink is a [`futures::Sink`] of [`Record`](crate::Record)s. Any stream of records can be forwarded into it:
+//! The sink implements [`futures::Sink`] for [`Record`](crate::Record). You can forward any stream of records into the
+//! sink:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -19,12 +20,12 @@
 //! # }
 //! ```
 //!
-//! `client` is an `aws_sdk_kinesis::Client`. The chapter on [clients](super::clients) describes its setup.
+//! `client` is an `aws_sdk_kinesis::Client`. The chapter on [clients](super::clients) describes how to create one.
 //!
 //! # Records
 //!
-//! A record consists of data and a key that determines its shard. It converts from any type that holds bytes, and from
-//! a tuple of key and data:
+//! A record consists of data and a partition key, which determines the shard. You can convert any type that contains
+//! bytes, or a tuple of key and data, into a record:
 //!
 //! ```
 //! use kinesis_sink::record::HashKey;
@@ -39,46 +40,47 @@
 //! # let _ = (spread, keyed, json, placed, unplaced);
 //! ```
 //!
-//! Records with the same key go to the same shard. If you do not need that, set no key: the sink then distributes
-//! records evenly over the shards and avoids busy ones. Data and key together may have up to 1 MiB, and a key
-//! has 1 to 256 characters. [Failures](super::failures#errors-of-sinks-and-producers) describes the error for a record
-//! that cannot be sent.
+//! Records with the same key go to the same shard. If you do not need that, do not set a key: the sink then distributes
+//! records evenly and avoids busy shards. Data and key together are limited to 1 MiB, and a key has 1 to 256
+//! characters. The chapter on [failures](super::failures#errors-of-sinks-and-producers) describes the error for a
+//! record that cannot be sent.
 //!
 //! # Ways to send
 //!
-//! | call | waits | afterwards |
+//! | call | waits until | afterwards |
 //! |---|---|---|
-//! | `stream.forward(&mut sink)` | for the end of the stream, then until all records are settled | the sink is closed |
-//! | `sink.send_all(&mut stream)` | for the end of the stream, then until all records are settled | the sink is open |
-//! | `sink.feed(record)` | while the buffer is full | the record is accepted |
-//! | `sink.send(record)` | while the buffer is full, then until **all** records are settled | the record is delivered, or an error is returned |
-//! | `sink.flush()` | until all accepted records are settled | the sink is open |
-//! | `sink.close()` | until all accepted records are settled; partial requests are sent at once | the sink is closed |
+//! | `stream.forward(&mut sink)` | the stream has ended and all records are settled | the sink is closed |
+//! | `sink.send_all(&mut stream)` | the stream has ended and all records are settled | the sink is open |
+//! | `sink.feed(record)` | the buffer has capacity | the record is accepted |
+//! | `sink.send(record)` | the buffer has capacity, then until **all** accepted records are settled | the record is delivered, or an error is returned |
+//! | `sink.flush()` | all accepted records are settled | the sink is open |
+//! | `sink.close()` | all accepted records are settled; partial requests are sent immediately | the sink is closed |
 //!
-//! `send` takes a round trip for each record. In a loop use `feed`, and `flush` after the loop.
+//! `send` takes one round trip per record. In a loop, call `feed` for each record, and call `flush` after the loop.
 //!
-//! When `flush` returns `Ok`, the service has confirmed every record accepted before, or its receipt or the dead-letter
-//! handler has received it.
+//! When `flush` returns `Ok`, every record that was accepted before has either been confirmed by the service, or has
+//! failed and was returned through its receipt or passed to the dead-letter handler.
 //!
 //! # When a request is sent
 //!
-//! A full request, with 500 entries or 5 MiB, is sent immediately. A partial request is sent when the source pauses
-//! (`forward` flushes then) and no request is in flight, or when its oldest record has waited for the
-//! [linger](crate::settings::Linger), 100 ms by default. So an idle sink sends a single record immediately, and a busy
-//! one fills its next request while others are in flight. A source that pauses after every record costs one request per
-//! round trip, or one per 100 ms if round trips are longer, and not one per record.
+//! A full request has 500 entries or 5 MiB, and is sent immediately. A partial request is sent in two cases: when the
+//! source pauses (`forward` then flushes) and no request is in flight, or when the oldest record has waited for the
+//! [linger](crate::settings::Linger), 100 ms by default. Therefore an idle sink sends a single record immediately, and
+//! a busy sink fills the next request while others are in flight. If the source pauses after every record, the sink
+//! does not send one request per record. It sends one request per round trip, or one per 100 ms if round trips are
+//! longer.
 //!
 //! # Backpressure
 //!
-//! The buffer holds up to 10,000 records and 32 MiB, including records that are in flight or requeued. While it is
-//! full, the source is not polled. [`Settings`](crate::Settings::buffer_records) has both bounds.
+//! The buffer holds up to 10,000 records and 32 MiB, including records that are in flight or requeued. While the buffer
+//! is full, the source is not polled. Both limits are fields of [`Settings`](crate::Settings::buffer_records).
 //!
-//! The sink also yields to the other tasks of the runtime if the source is always ready: each record takes one unit of
-//! tokio's [cooperative budget](tokio::task::coop).
+//! If the source is always ready, the sink still yields to other tasks: each record consumes one unit of tokio's
+//! [cooperative budget](tokio::task::coop).
 //!
 //! # A source that can fail
 //!
-//! `forward` requires the same error type of source and sink. `sink_map_err` converts the sink's error:
+//! `forward` requires that source and sink have the same error type. `sink_map_err` converts the error of the sink:
 //!
 //! ```
 //! use std::io;
@@ -97,7 +99,7 @@
 //! let result = futures::StreamExt::forward(records, (&mut sink).sink_map_err(io::Error::other)).await;
 //!
 //! assert_eq!(result.unwrap_err().to_string(), "disk failure");
-//! // `forward` does not flush after an error of the source. The accepted records are still in the sink.
+//! // `forward` does not flush after a source error. The accepted records are still in the sink.
 //! sink.close().await?;
 //! assert_eq!(sink.totals().delivered, 2);
 //! # Ok(())
@@ -106,9 +108,9 @@
 //!
 //! # Polling
 //!
-//! Requests in flight are spawned and complete without being polled. Retries and lingering records are sent only while
-//! the sink is polled, by `forward`, `feed`, `flush` or `close`. If a program does not poll the sink for long periods,
-//! use a [producer](super::producer), whose driver task polls it.
+//! Requests in flight run in spawned tasks, so they complete even if the sink is not polled. Retries and partial
+//! requests are sent only while the sink is polled by `forward`, `feed`, `flush`, or `close`. If your program does not
+//! poll the sink for long periods, use a [producer](super::producer), whose driver task polls the sink.
 //!
 //! # Status, metrics and logs
 //!
@@ -133,19 +135,21 @@
 //! # }
 //! ```
 //!
-//! - [`watch`](crate::KinesisSink::watch) waits for changes of the condition in any task, for example in a health
-//!   endpoint. A [receipt](crate::Record::tracked) returns the outcome of a single record.
+//! - [`watch`](crate::KinesisSink::watch) returns a handle that waits for condition changes in any task, for example in
+//!   a health endpoint. A [receipt](crate::Record::tracked) returns the outcome of a single record.
 //! - [Metrics] count and time records, requests, errors, retries and shards, through the `metrics` facade.
-//!   `docs/grafana.json` in the repository is a dashboard. The example `observe` exposes the metrics to Prometheus,
-//!   sends the spans of requests to a collector (`-- --otlp URL`), and drew `docs/observe.svg`.
-//! - The module [`trace`](crate::trace) has spans of requests. `RUST_LOG=kinesis_sink=debug` shows a line before and
-//!   after each request. The chapter on failures has the [lines at INFO and above](super::failures#log-lines).
+//!   `docs/grafana.json` in the repository is a Grafana dashboard. The example `observe` exposes the metrics to
+//!   Prometheus, and exports request spans to a collector (`-- --otlp URL`). `docs/observe.svg` shows its output.
+//! - The module [`trace`](crate::trace) creates a span for each request. `RUST_LOG=kinesis_sink=debug` logs a line
+//!   before and after each request. The chapter on failures lists the [log lines at INFO and
+//!   above](super::failures#log-lines).
 //!
 //! # Shutting down
 //!
-//! Close the sink and check the result: a sink that is dropped abandons the records in its buffer, and logs a warning
-//! with their number. [`take_undelivered`](crate::KinesisSink::take_undelivered) returns the records that are left, in
-//! the order of acceptance, at any time. [Failures](super::failures#shutting-down) has a table of the cases.
+//! Close the sink and check the result. If you drop the sink without closing it, the records in its buffer are
+//! abandoned, and a warning with their number is logged. At any time,
+//! [`take_undelivered`](crate::KinesisSink::take_undelivered) returns the remaining records in the order in which they
+//! were accepted. The chapter on [failures](super::failures#shutting-down) has a table of all cases.
 //!
 //! [`futures::Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 #![cfg_attr(feature = "metrics", doc = "[Metrics]: crate::metrics")]

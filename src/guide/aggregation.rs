@@ -1,8 +1,9 @@
 //! Aggregation: packing small records into one Kinesis record.
 //!
-//! A shard accepts 1,000 Kinesis records per second. Each is billed rounded up: to 25 KiB on provisioned streams, to
-//! 1 KiB on on-demand ones. Small records leave most of that empty. With aggregation the sink packs many of them into
-//! one Kinesis record, in the format of the Kinesis Producer Library (KPL):
+//! A shard accepts 1,000 Kinesis records per second. For billing, the size of each Kinesis record is rounded up: to 25
+//! KiB on provisioned streams, and to 1 KiB on on-demand streams. Small records therefore use only a fraction of what
+//! you pay for. With aggregation, the sink packs many small records into one Kinesis record, in the format of the
+//! Kinesis Producer Library (KPL):
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -29,17 +30,19 @@
 //! ```
 //!
 //! **Change the consumers first.** The KCL, Lambda's deaggregation modules and
-//! [`deaggregate`](crate::aggregate::deaggregate) unpack aggregates. A plain consumer reads a few hundred bytes of
-//! protobuf. Readers of the format return plain records unchanged, so a stream can have both.
+//! [`deaggregate`](crate::aggregate::deaggregate) unpack aggregates. A consumer that does not support the format
+//! receives binary protobuf data instead of your records. Consumers that support the format return plain records
+//! unchanged, so a stream can contain both.
 //!
 //! Some readers fail on a plain payload that begins like an aggregate, with the bytes `F3 89 9A C2`. The sink sends
-//! such a payload inside an aggregate, if necessary of one record, and consumers read it as it was accepted. Its
-//! receipt then has a sub-sequence number, 0 in an aggregate of one. It is sent plain only if the aggregate would be
-//! larger than a record [may be](crate::limits::Limits::with_record_bytes).
+//! such a payload inside an aggregate, even if the aggregate contains only this record, so consumers read the original
+//! payload. The receipt then has a sub-sequence number, which is 0 if the aggregate has one record. The payload is sent
+//! plain only if the aggregate would exceed the [maximum record size](crate::limits::Limits::with_record_bytes).
 //!
 //! # Savings
 //!
-//! One million events of 100 bytes, 1,000 keys, four shards (`cargo run --release --example aggregate`):
+//! The table shows one million events of 100 bytes with 1,000 keys, sent to four shards
+//! (`cargo run --release --example aggregate`):
 //!
 //! | | `Off` | `PerKey` | `PerShard` |
 //! |---|---|---|---|
@@ -49,34 +52,34 @@
 //! | billed, provisioned: units of 25 KiB | 1,000,000 | 20,000 (÷ 50.0) | 4,375 (÷ 228.6) |
 //! | billed, on-demand: KiB | 1,000,000 | 114,616 (÷ 8.7) | 109,319 (÷ 9.1) |
 //! | events per Kinesis record | 1.0 | 50.0 | 457.0 |
-//! | time of sending | 11.1 s | 2.2 s | 1.8 s |
+//! | sending time | 11.1 s | 2.2 s | 1.8 s |
 //!
-//! The figures are the median of three runs of a release build on two cores. The embedded server runs in the same
-//! process, so the times include its work. The example reads every shard back, unpacks the aggregates as the KCL does,
-//! and fails if an event is missing, duplicated, or in an aggregate that the KCL would discard.
+//! The figures are medians of three runs of a release build on two cores. The embedded server runs in the same process,
+//! so the times include the server's work. The example reads all shards, unpacks the aggregates as the KCL does, and
+//! fails if an event is missing, duplicated, or in an aggregate that the KCL would discard.
 //!
-//! Aggregation pays for records of up to a few hundred bytes. Above some 500 bytes an aggregate costs more CPU time
-//! than it saves, because of its MD5 digest. Above a few KiB it saves nothing.
+//! Aggregation is worthwhile for records of up to a few hundred bytes. Above about 500 bytes, it costs more CPU time
+//! than it saves, because each aggregate contains an MD5 digest of its data. Above a few KiB, it saves nothing.
 //!
 //! # Per key or per shard
 //!
 //! | | [`PerKey`](crate::Aggregation::PerKey) | [`PerShard`](crate::Aggregation::PerShard) |
 //! |---|---|---|
-//! | packed together | records with the same key; records without a key | all records of the same shard |
-//! | suited for | few keys, or none | many keys |
-//! | needs | nothing; `kinesis:ListShards` lets the sink check its aggregates | `kinesis:ListShards`; without it, the sink packs per key |
+//! | packed together | records with the same key; records without a key | all records for the same shard |
+//! | suitable for | few keys, or none | many keys |
+//! | required permission | none; with `kinesis:ListShards`, the sink can verify its aggregates | `kinesis:ListShards`; without it, the sink aggregates per key |
 //!
-//! Per key, the number of keys determines the size of aggregates: each of 1,000 keys has a thousandth of the buffer,
-//! and its aggregate contains the records of one linger. In the table above that was 50 to 53 events, and 22 to 30
-//! while the machine was busy. With 10 keys an aggregate has 480 in both cases.
+//! With `PerKey`, the number of keys determines the size of aggregates: an aggregate contains the records with its key
+//! that were accepted within one linger. In the table above, with 1,000 keys, these were 50 to 53 events, and 22 to 30
+//! while the machine was busy. With 10 keys, an aggregate has 480 events in both cases.
 //!
 //! # Latency
 //!
-//! Filling an aggregate takes time. So the default with aggregation is
-//! [`Linger::Fixed`](crate::settings::Linger::Fixed) with 100 ms: a full aggregate is sent as soon as no request is in
-//! flight, the others when their oldest record has waited for 100 ms. The table has 1,000 records of 100 bytes per
-//! second, round trips of 20 ms, four shards, in virtual time; **records per Kinesis record**, median and maximum time
-//! from acceptance to delivery:
+//! Filling an aggregate takes time. With aggregation, the default is therefore
+//! [`Linger::Fixed`](crate::settings::Linger::Fixed) with 100 ms. A full aggregate is sent as soon as no request is in
+//! flight, and other aggregates are sent when their oldest record has waited for 100 ms. The table was measured on
+//! virtual time, with 1,000 records of 100 bytes per second, round trips of 20 ms, and four shards. Each cell contains
+//! the **records per Kinesis record**, and the median and maximum time from acceptance to delivery:
 //!
 //! | aggregation | `Adaptive(100 ms)` | `Fixed(100 ms)` | `Fixed(1 s)` |
 //! |---|---|---|---|
@@ -85,49 +88,52 @@
 //! | `PerKey`, 100 keys | **1.0**; 29, 39 ms | **1.8**; 81, 120 ms | **9.7**; 508, 1020 ms |
 //! | `PerShard`, 100 keys | **5.0**; 29, 39 ms | **25.0**; 70, 120 ms | **250.0**; 520, 1020 ms |
 //!
-//! [`Linger`](crate::settings::Linger) has figures for other rates. `SinkExt::send` flushes after each record and waits
-//! for the linger each time: use `feed`, `forward` or a producer.
+//! The documentation of [`Linger`](crate::settings::Linger) contains figures for other rates. Do not use
+//! `SinkExt::send` with aggregation, because it flushes after each record and waits for the linger each time. Use
+//! `feed`, `forward`, or a producer.
 //!
 //! # Misplaced aggregates
 //!
-//! The KCL discards a whole aggregate if the hash key of one member is outside of the shard that it was read from. Per
-//! key this cannot happen. Per shard the sink packs by the list of shards, and compares each response with it. After a
-//! reshard, an aggregate can be written to another shard than expected. It counts as delivered only if all of its
-//! members belong to that shard. Otherwise the sink packs its records by a new list and sends them again; the first
-//! copy stays in the stream, where the KCL ignores it. [`Totals::misplaced`] counts these aggregates.
+//! The KCL discards a whole aggregate if the hash key of one of its records does not belong to the shard that the
+//! aggregate was read from. With `PerKey` this cannot happen. With `PerShard`, the sink packs records by the shard
+//! list, and compares each response with the list. After a reshard, an aggregate can be written to a different shard
+//! than expected. It counts as delivered only if all of its records belong to the shard that it was written to.
+//! Otherwise the sink packs the records by a new list and sends them again. The first copy stays in the stream, where
+//! the KCL ignores it. [`Totals::misplaced`] counts these aggregates.
 //!
 //! # Streams that ignore keys
 //!
-//! On an on-demand stream whose `RecordDistributionStrategy` is `AUTO` the service ignores partition keys, and
-//! the KCL would discard aggregates. A sink made by [`build`](crate::SinkBuilder::build) describes the stream
-//! (`kinesis:DescribeStreamSummary`), and its first use fails on such a stream with
-//! [`ErrorKind::Refused`](crate::ErrorKind::Refused). A sink made by [`build_with`](crate::SinkBuilder::build_with) has
-//! no client for that: set a [source](crate::SinkBuilder::with_stream_info) that describes the stream.
+//! On an on-demand stream whose `RecordDistributionStrategy` is `AUTO`, the service ignores partition keys, so the KCL
+//! would discard aggregates. A sink created by [`build`](crate::SinkBuilder::build) describes the stream
+//! (`kinesis:DescribeStreamSummary`). On an `AUTO` stream, the first use of the sink fails with
+//! [`ErrorKind::Refused`](crate::ErrorKind::Refused). A sink created by [`build_with`](crate::SinkBuilder::build_with)
+//! has no client with which it could describe the stream: set a [source of stream
+//! information](crate::SinkBuilder::with_stream_info).
 //!
-//! A stream can also be switched to `AUTO` while records are sent, with immediate effect. The sink compares
-//! the shard of each response with the range that was listed for that shard. The range of a shard never
-//! changes, so an entry in a shard whose range does not contain its hash key cannot be explained by a reshard.
-//! The sink then describes the stream again, past any cache:
+//! A stream can also be switched to `AUTO` while records are sent, with immediate effect. To detect this, the sink
+//! compares the shards in each response with the listed hash key ranges of these shards. The range of a shard never
+//! changes. If an entry was written to a shard whose range does not contain the entry's hash key, a reshard cannot be
+//! the cause. The sink then describes the stream again, bypassing any cache:
 //!
 //! | until the stream is described | if the stream is `AUTO` | otherwise |
 //! |---|---|---|
-//! | an aggregate counts as delivered only if the list of shards proves that all members belong to its shard; the others wait for verification | the sink fails as at its first use; waiting records return to the buffer | misplaced aggregates are sent again |
+//! | an aggregate counts as delivered only if the shard list shows that all of its records belong to the shard; other aggregates wait for verification | the sink fails as on its first use, and the waiting records are requeued | misplaced aggregates are sent again |
 //!
-//! **Requests in flight at the moment of the switch** are written under the new strategy. Aggregates that happen to
-//! reach the right shard are delivered. All others stay in the stream, where the KCL discards them, and their records
-//! return to the buffer with [`may_have_been_written`](crate::Undelivered::may_have_been_written). The same applies to
-//! requests that are sent before the first response reveals the switch. If the sink can list the shards, it reports no
-//! record as delivered that the KCL discards.
+//! **Requests that are in flight during the switch** are written under the new strategy. Aggregates that happen to
+//! reach the right shard are delivered. All others stay in the stream, where the KCL discards them. Their records are
+//! requeued, and [`may_have_been_written`](crate::Undelivered::may_have_been_written) returns `true` for them. The same
+//! applies to requests that are sent before a response reveals the switch. If the sink can list the shards, it never
+//! reports a record as delivered that the KCL discards.
 //!
-//! If responses contradict a new description as well, the sink waits before it requests another one: a random time
-//! with an upper bound that doubles up to a minute. If the description is denied, or fails five times, the list of
-//! shards alone decides. A misplaced aggregate is then sent again. After the second time its records are sent
-//! without aggregation, since consumers read a plain record in any shard.
+//! If responses also contradict the new description, the sink waits for a random time before it requests another one.
+//! The maximum of this time doubles with each description, up to one minute. If the description is denied, or fails
+//! five times, only the shard list is used to verify aggregates. A misplaced aggregate is then sent again. If it is
+//! misplaced twice, its records are sent without aggregation, because consumers accept a plain record from any shard.
 //!
-//! Without `kinesis:ListShards`, and with `build_with` without a
-//! [source](crate::SinkBuilder::with_stream_info) that lists the shards, the sink relies on the shards that earlier
-//! responses named: it detects the switch when a key that it has sent before reaches another shard. An aggregate of a
-//! key that is sent for the first time just after the switch can be lost.
+//! A sink without `kinesis:ListShards`, or one created by `build_with` without a
+//! [source](crate::SinkBuilder::with_stream_info) that lists the shards, has no shard list. It only knows the shards
+//! from earlier responses, and detects the switch when a key that was sent before reaches another shard. If a key is
+//! sent for the first time just after the switch, its aggregate can be lost.
 //!
 //! # Reading aggregates
 //!
@@ -148,17 +154,17 @@
 //! # handle(record.partition_key("k").sequence_number("1").build().unwrap());
 //! ```
 //!
-//! Members of an aggregate share its sequence number. A [`Delivery`](crate::Delivery) has it, and with
-//! [`sub_sequence_number`](crate::Delivery::sub_sequence_number) the index in the aggregate, as the consumer reads
-//! both. The module [`aggregate`](crate::aggregate) documents the format.
+//! All records in an aggregate share its sequence number. A [`Delivery`](crate::Delivery) contains this sequence
+//! number, and the record's index in the aggregate as [`sub_sequence_number`](crate::Delivery::sub_sequence_number).
+//! Consumers read the same two numbers. The module [`aggregate`](crate::aggregate) documents the format.
 //!
 //! # Settings
 //!
 //! | setting | default | when to change |
 //! |---|---|---|
-//! | [`aggregate_bytes`](crate::Settings::aggregate_bytes) | 2 units of 25 KiB | other sizes of records, long round trips with ordering, or fewer bytes to send again after a throttle |
-//! | [`aggregate_records`](crate::Settings::aggregate_records) | no limit | consumers that accept a limited number of records |
-//! | [`aggregate_key`](crate::Settings::aggregate_key) | the first member's | consumers expect the KPL's constant `a` |
+//! | [`aggregate_bytes`](crate::Settings::aggregate_bytes) | 50 KiB (two billing units of 25 KiB) | other record sizes, long round trips with ordering, or to send fewer bytes again after a throttle |
+//! | [`aggregate_records`](crate::Settings::aggregate_records) | no limit | consumers accept a limited number of records per aggregate |
+//! | [`aggregate_key`](crate::Settings::aggregate_key) | the key of the first record | consumers expect the KPL's constant key `a` |
 //! | [`with_linger`](crate::SinkBuilder::with_linger) | `Fixed(100 ms)` | fuller aggregates, or lower latency |
 //! | [`buffer_records`](crate::Settings::buffer_records) | 100,000 | many keys, or less memory |
 //!

@@ -153,7 +153,7 @@
 //!
 //! | class | what the sink does | what you should do |
 //! |---|---|---|
-//! | `Throttled` | retries at a lower rate. A throttled entry lowers the rate of its shard, and a throttled request lowers the rate of all requests. Records without a key get a new random key | check the [send rate](super::pacing), or the number of shards |
+//! | `Throttled` | retries at a lower rate. A throttled entry lowers the rate of its shard. After a throttled request, all requests back off. Records without a key get a new random key | check the [send rate](super::pacing), or the number of shards |
 //! | `OutcomeUnknown` | retries; the records can be written twice | expect [duplicates](#unknown-outcomes-and-duplicates) |
 //! | `Transient` (entry) | retries after a backoff of the entry's shard | |
 //! | `Blocked`: HTTP 4xx without an error code | retries as for `OutcomeUnknown`. If no request succeeds for [five minutes](crate::Settings::credentials_timeout), handles the error as for `Fatal`. If only a single record fails in this way, and the stream has accepted others, the record is retried and reported instead | look for a proxy or firewall that rejects requests |
@@ -207,7 +207,8 @@
 //! the failing record is found. An entry is also isolated after it has failed five times in a row (`InternalFailure`)
 //! while other entries of its requests were delivered. An isolated record
 //!
-//! - does not fail permanently, unless it reaches [a deadline or an attempt limit](#deadlines-and-attempts);
+//! - does not fail for being isolated: unless it reaches [a deadline or an attempt limit](#deadlines-and-attempts), it
+//!   is retried indefinitely;
 //! - does not delay other records. The exception is [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey), with
 //!   which later records with the same key wait. For this reason, while a record is isolated,
 //!   [`Aggregation::PerShard`](crate::Aggregation::PerShard) with ordering packs only records with the same key into an

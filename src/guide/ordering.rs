@@ -1,8 +1,8 @@
-//! Ordering: the order in which consumers read the records of a key.
+//! Ordering: the order in which consumers read records with the same key.
 //!
-//! By default the sink keeps no order. An entry of a request can fail while the next one is written, requests overtake
-//! each other, and failed records are sent again after later ones. Set [`RecordOrdering`](crate::RecordOrdering) if
-//! consumers rely on the order of the records of a key:
+//! By default, the sink does not preserve the order of records. One entry of a request can fail while the next one is
+//! written, a request can overtake another, and failed records are sent again after later ones. If consumers rely on
+//! the order of records with the same key, set [`RecordOrdering::PerKey`](crate::RecordOrdering::PerKey):
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -32,19 +32,20 @@
 //! # }
 //! ```
 //!
-//! The order is that in which the sink accepted the records. It holds through partial failures, throttles, timeouts and
-//! resharding. Records without a key have no order.
+//! Records with the same key are then written in the order in which the sink accepted them. Partial failures,
+//! throttles, timeouts, and resharding do not change this order. Records without a key have no order.
 //!
 //! # Cost
 //!
-//! One Kinesis record of each key is in flight at a time. The next one is sent when it is delivered or has failed.
+//! For each key, only one Kinesis record is in flight at a time. The next one is sent after it was delivered or has
+//! failed permanently.
 //!
 //! | keys | without aggregation | with aggregation |
 //! |---|---|---|
-//! | many | the throughput without order: a request carries up to 500 different keys | the throughput without order |
-//! | one, or a few hot ones | one record of a key per round trip: 50 per second at 20 ms | later records gather in the next aggregate: at 20 ms, aggregates of 50 KiB make 2.5 MB per second, more than a shard accepts |
+//! | many | same throughput as without ordering, because a request can contain up to 500 different keys | same throughput as without ordering |
+//! | one, or a few hot keys | one record per key and round trip: 50 per second at 20 ms | while an aggregate is in flight, later records are packed into the next one: at 20 ms, aggregates of 50 KiB reach 2.5 MB per second, which is more than a shard accepts |
 //!
-//! So use both for hot keys, with larger aggregates if round trips are long:
+//! For hot keys, combine ordering with aggregation. If round trips are long, also use larger aggregates:
 //!
 //! ```
 //! use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering};
@@ -59,53 +60,56 @@
 //! # }
 //! ```
 //!
-//! With [`Aggregation::PerShard`](crate::Aggregation::PerShard) a shard has one aggregate in flight at a time, and
-//! after a reshard the sink waits once until no request is in flight. The [chapter on tuning](super::tuning#cpu-time)
-//! has the CPU time: about half as much again for small records, and no more for large ones.
+//! With [`Aggregation::PerShard`](crate::Aggregation::PerShard), each shard has only one aggregate in flight at a time,
+//! and after a reshard the sink waits once until no request is in flight. Ordering increases the CPU time by about half
+//! for small records, and not at all for large ones, as the [chapter on tuning](super::tuning#cpu-time) shows.
 //!
 //! # Duplicates and gaps
 //!
-//! **Duplicates are in order.** A record whose request has an unknown outcome is sent again, and can be in the stream
-//! twice. Both copies are before all records that are sent after it. The members of an aggregate are repeated together:
-//! 1 2 3 1 2 3. The first copies of the records of a key are in order, and so are the last ones.
+//! **Duplicates are in order.** If the outcome of a request is unknown, its records are sent again, and can be in the
+//! stream twice. Both copies of a record precede all records with the same key that are sent later. The records of an
+//! aggregate are repeated together: 1 2 3 1 2 3. If a consumer reads only the first copy of each record, the records of
+//! a key are in order, and the same is true for the last copies.
 //!
-//! **Gaps are records that failed for good.** After a record has failed by a deadline, a limit of attempts or a
-//! rejection by the service, the next record of its key is sent. By default there is neither a deadline nor a limit, so
-//! only rejected records are missing.
+//! **Gaps are records that failed permanently.** When a record has failed because of a deadline, an attempt limit, or a
+//! rejection by the service, the next record with the same key is sent. By default there is neither a deadline nor an
+//! attempt limit, so only rejected records are missing.
 //!
 //! # Resharding
 //!
-//! Consumers must read a closed shard to its end before its children, as the KCL does.
+//! Consumers must read a closed shard to its end before they read its child shards, as the KCL does.
 //!
-//! With aggregation per shard, the first aggregate after a reshard can be misplaced: it was packed before any response
-//! named a new shard, and was written to a child that does not own the hash keys of all its members. Its records are
-//! sent again. From the first response that names an unlisted shard until the new list is known, the sink packs per
-//! key, and repacks the queued records. Consumers differ in how they treat a misplaced aggregate:
+//! With aggregation per shard, the first aggregate after a reshard can be misplaced. Such an aggregate was packed for
+//! the old shard, and was written to a child shard that does not own the hash keys of all its records. The sink detects
+//! this and sends the records again. When a response contains a shard that is not in the shard list, the sink repacks
+//! the queued records, and aggregates per key until it has a new list. Consumers handle misplaced aggregates
+//! differently:
 //!
-//! | consumers | read |
+//! | consumers | what they read |
 //! |---|---|
-//! | with the KCL's discard rule, which skips misplaced aggregates | the first copies of the records of a key in order, and the last copies in order |
-//! | without it, such as AWS's deaggregation modules for Python and Node | the first copies in order; a second copy, out of order, of each record of a misplaced aggregate |
+//! | with the KCL's discard rule, which skips misplaced aggregates | for each key, the first copies of the records in order, and the last copies in order |
+//! | without this rule, such as AWS's deaggregation modules for Python and Node | for each key, the first copies of the records in order, and a second copy of each record of a misplaced aggregate, which can be out of order |
 //!
-//! The second line assumes an up-to-date list of shards: with an outdated list, more than the first aggregate can be
-//! misplaced. While the shards cannot be listed, the sink packs per key. The second line does not hold for records that
-//! fail by a deadline or a limit of attempts.
+//! The second row requires an up-to-date shard list: with an outdated list, more than the first aggregate can be
+//! misplaced. It also does not apply to records that fail because of a deadline or an attempt limit. While the shards
+//! cannot be listed, the sink aggregates per key.
 //!
 //! # Limits of the guarantee
 //!
-//! - **A stream that ignores keys.** On an on-demand stream with the `RecordDistributionStrategy` `AUTO` the records of
-//!   a key are spread over the shards, and no consumer reads them in order. A sink made by
-//!   [`build`](crate::SinkBuilder::build) describes the stream, and [refuses such a
-//!   stream](super::aggregation#streams-that-ignore-keys), also if the stream is switched to `AUTO` while records are
-//!   sent. Records of requests that were in flight at the switch, or were sent before a response revealed it, are
-//!   delivered without an order.
-//! - **A late write**, which no producer can rule out. The service may write a request after its timeout, and after
-//!   later records. Its records are then in the stream once more, out of order. A longer
-//!   [timeout](crate::Settings::request_timeout) makes this rarer.
-//! - **Several senders of a key.** The order among tasks that share a producer is that of acceptance, for which the
-//!   tasks race. There is no order between two sinks. Send the records of a key from one task.
-//! - **Explicit hash keys.** Records with one partition key and different hash keys can be in different shards. If
-//!   such records alternate, aggregates are small as well.
-//! - **Sending withdrawn records again.** Records returned by
-//!   [`take_undelivered`](crate::KinesisSink::take_undelivered) may be in the stream already, see
+//! - **Streams that ignore keys.** On an on-demand stream with the `RecordDistributionStrategy` `AUTO`, records with
+//!   the same key are distributed over the shards, so consumers cannot read them in order. A sink created by
+//!   [`build`](crate::SinkBuilder::build) describes the stream, and [rejects such a
+//!   stream](super::aggregation#streams-that-ignore-keys). This includes a stream that is switched to `AUTO` while
+//!   records are sent. Records that were in flight at the switch, or were sent before a response revealed the switch,
+//!   are delivered without a defined order.
+//! - **Late writes**, which no producer can prevent. The service can write a request after the request has timed out,
+//!   and even after later records. The stream then contains another copy of its records, out of order. A longer
+//!   [timeout](crate::Settings::request_timeout) makes this less likely.
+//! - **Several senders for a key.** If several tasks share a producer, their records are written in the order of
+//!   acceptance, and which task's record is accepted first is not determined. Two sinks have no common order. Send all
+//!   records with the same key from one task.
+//! - **Explicit hash keys.** Records with one partition key and different hash keys can be in different shards. If such
+//!   records alternate, aggregates are also small.
+//! - **Sending withdrawn records again.** Records that were returned by
+//!   [`take_undelivered`](crate::KinesisSink::take_undelivered) might already be in the stream, see
 //!   [`may_have_been_written`](crate::Undelivered::may_have_been_written).

@@ -1,28 +1,29 @@
-//! Tuning of throughput, latency and memory.
+//! Tuning throughput, latency, and memory use.
 //!
-//! The defaults suit up to some 100,000 records per second at round trips of 20 ms. Find the bottleneck before you
-//! change a setting:
+//! The defaults are suitable for up to about 100,000 records per second at round trips of 20 ms. Find the bottleneck
+//! before you change a setting:
 //!
 //! | symptom | bottleneck | see |
 //! |---|---|---|
 //! | `Totals::throttled` grows | the shards | [shards](#shards) |
-//! | no throttles, `in_flight` always near 500 × `max_in_flight` | round trips | [requests in flight](#requests-in-flight) |
-//! | one busy core, few records in flight | CPU time | [CPU](#cpu-time) |
-//! | the source waits, few records in flight | one hot shard, or one hot key, fills the buffer | [buffers](#buffers), [ordering](super::ordering#cost) |
-//! | many requests with few records | a source that pauses, a short linger | [latency](#latency) |
+//! | no throttles, and `in_flight` is always near 500 × `max_in_flight` | the round-trip time | [requests in flight](#requests-in-flight) |
+//! | one core is busy, and few records are in flight | CPU time | [CPU](#cpu-time) |
+//! | the source waits, and few records are in flight | a hot shard, or a hot key, fills the buffer | [buffers](#buffers), [ordering](super::ordering#cost) |
+//! | many requests with few records | the source pauses often, or the linger is short | [latency](#latency) |
 //!
 //! # Shards
 //!
-//! A shard accepts 1,000 Kinesis records and 1 MiB per second, whichever comes first. So without aggregation a
-//! stream needs
+//! A shard accepts 1,000 Kinesis records per second or 1 MiB per second, whichever is reached first. Without
+//! aggregation, a stream therefore needs
 //!
 //! ```text
 //! shards = max(records per second ÷ 1,000, bytes per second ÷ 1 MiB)
 //! ```
 //!
-//! Both limits are equal at 1 KiB per record. For smaller records, [aggregation](super::aggregation) makes use of the
-//! megabyte: a shard then accepts some 10,000 records of 100 bytes per second instead of 1,000. No producer setting
-//! adds capacity. [Rate limiting](super::pacing) only avoids sending records that would be throttled.
+//! With 1 KiB per record, both limits are reached at the same rate. With smaller records,
+//! [aggregation](super::aggregation) is needed to use the full 1 MiB: a shard then accepts about 10,000 records of 100
+//! bytes per second instead of 1,000. No other setting adds capacity. [Rate limiting](super::pacing) only avoids
+//! sending records that would be throttled.
 //!
 //! # Requests in flight
 //!
@@ -30,9 +31,11 @@
 //! max_in_flight = records per second ÷ 500 × round trip in seconds, rounded up, plus a reserve
 //! ```
 //!
-//! The default of 4 sends 100,000 records per second at 20 ms, and 20,000 at 100 ms. Measured, at 20 ms and
-//! 100 bytes: 23,000 with 1, 165,000 with 8, 457,000 with 24. Large records fill a request sooner: divide by requests
-//! of 5 MiB (up to 10, see [below](#large-records)). More slots cost nothing but memory.
+//! With the default of 4, a sink sends 100,000 records per second at 20 ms, and 20,000 at 100 ms. With records of 100
+//! bytes and 20 ms, the measured rates are 23,000 records per second with 1 request in flight, 165,000 with 8, and
+//! 457,000 with 24. Large records fill a request before it has 500 entries. For these, divide the bytes per second by
+//! the request size of 5 MiB (up to 10 MiB, see [below](#large-records)) instead. More requests in flight only cost
+//! memory.
 //!
 //! ```
 //! use kinesis_sink::limits::Limits;
@@ -53,31 +56,34 @@
 //!
 //! # Buffers
 //!
-//! The buffer contains queued records *and* those in flight. It must hold at least 500 records, or the bytes of a
-//! request, for each request in flight. The rest is for bursts and for hot shards. If the records of one busy shard
-//! fill it, all records wait. To absorb a longer burst, make it large enough for the records of that burst.
+//! The buffer contains queued records *and* records in flight. It must have capacity for at least 500 records, or the
+//! bytes of a request, for each request in flight. The remaining capacity absorbs bursts and hot shards. If the records
+//! of one busy shard fill the buffer, all records wait. To absorb a longer burst, make the buffer large enough for all
+//! records of the burst.
 //!
-//! Memory: the payloads, which `buffer_bytes` limits, and 160 bytes for each record, or 200 to 600 with aggregation.
-//! While a request is in flight its body is in memory as well, in base64 if it is JSON. A process that sent 20 million
-//! records of 100 bytes through one sink with the defaults used 12.7 MiB, from the first million to the last.
+//! The buffer uses memory for the payloads, which `buffer_bytes` limits, and 160 bytes for each record, or 200 to 600
+//! bytes with aggregation. While a request is in flight, its body is also in memory, encoded in base64 if the protocol
+//! is JSON. A process that sent 20 million records of 100 bytes through one sink with the default settings used 12.7
+//! MiB, from the first million to the last.
 //!
 //! # Latency
 //!
-//! An idle sink sends a record immediately, unless you aggregate. While requests are in flight, a record waits for at
-//! most the linger, 100 ms, as long as a slot is free. To reduce the wait, use
+//! Without aggregation, an idle sink sends a record immediately. While requests are in flight, a record waits for at
+//! most the linger, 100 ms by default, if another request is permitted. To reduce this time, use
 //!
-//! - a shorter [linger](crate::settings::Linger): more requests, with fewer records in each;
-//! - with aggregation, [`Linger::Adaptive`](crate::settings::Linger::Adaptive): records are sent as soon as no request
-//!   is in flight, in smaller aggregates;
-//! - fewer entries in a request ([`with_request_entries`](crate::limits::Limits::with_request_entries)).
+//! - a shorter [linger](crate::settings::Linger), which results in more requests with fewer records each;
+//! - with aggregation, [`Linger::Adaptive`](crate::settings::Linger::Adaptive), which sends records as soon as no
+//!   request is in flight, in smaller aggregates;
+//! - fewer entries per request ([`with_request_entries`](crate::limits::Limits::with_request_entries)).
 //!
-//! A task that awaits the receipt of each `put` sends one record per round trip: keep many receipts open.
+//! A task that awaits each receipt before the next `put` sends only one record per round trip. Call `put` for many
+//! records before you await their receipts.
 //!
 //! # CPU time
 //!
-//! A record costs the sink about as much CPU time as a loop that calls the SDK by hand with full requests. The table
-//! has multiples of the loop's CPU time, measured on one core. Between runs the figures for small
-//! records vary by up to 0.3. `docs/performance.md` in the repository has the method and more sizes.
+//! Per record, the sink uses about as much CPU time as a loop that sends full requests through the SDK. The table shows
+//! multiples of the loop's CPU time, measured on one core. Figures for small records vary by up to 0.3 between runs.
+//! `docs/performance.md` in the repository describes the method and contains more sizes.
 //!
 //! | | 100 B | 1 KiB | 10 KiB |
 //! |---|---|---|---|
@@ -86,25 +92,25 @@
 //! | `RecordOrdering::PerKey` | 1.73 | 1.26 | 0.90 |
 //! | aggregated per shard | 1.00 | 2.00 | 2.18 |
 //! | producer | 1.62 | 1.15 | 0.98 |
-//! | producer, a receipt for each | 2.39 | 1.45 | 1.00 |
+//! | producer, receipt per record | 2.39 | 1.45 | 1.00 |
 //!
-//! - **Leave requests at 500 entries.** The work of the SDK per request is then shared by 500 records.
-//! - **Threads.** A sink is one task. On a multi-thread runtime its requests (serializing, signing,
-//!   sending) run on other threads, and the task of the sink does about a third of the work: 1,670,000 records of
-//!   100 bytes per second instead of 1,061,000. Use several sinks for more.
-//! - **Other tasks.** Sinks and producers yield after 128 records, or half a MiB of aggregates, so that they delay
-//!   other tasks and timers of a current-thread runtime by a few milliseconds at most. The work of the source per
-//!   record, and of the SDK per poll of a request, is not included.
-//! - **CBOR** (feature `cbor`, `PutRecords::with_cbor`) sends a quarter fewer bytes. The AWS SDKs for Java use this
-//!   protocol, but AWS does not document it, and this crate was tested with emulators only.
-//! - **Receipts**: use them only if a caller awaits them.
-//! - An SDK client with custom interceptors uses the SDK's slower serializer, see
+//! - **Keep 500 entries per request.** The SDK's fixed work per request is then divided among 500 records.
+//! - **Threads.** A sink is one task. On a multi-thread runtime, its requests (serializing, signing, sending) run on
+//!   other threads, and the sink's task does about a third of the work. This increases the throughput with records of
+//!   100 bytes from 1,061,000 to 1,670,000 per second. If that is not enough, use several sinks.
+//! - **Other tasks.** Sinks and producers yield after 128 records, or half a MiB of aggregates. On a current-thread
+//!   runtime, they therefore delay other tasks and timers by at most a few milliseconds. This does not include the
+//!   source's work per record, and the SDK's work each time a request is polled.
+//! - **CBOR** (feature `cbor`, `PutRecords::with_cbor`) makes requests a quarter smaller. The AWS SDKs for Java use
+//!   this protocol, but AWS does not document it, and this crate has been tested only with emulators.
+//! - **Receipts** cost CPU time. Use them only if a caller awaits them.
+//! - **Interceptors.** An SDK client with custom interceptors uses the SDK's slower serializer, see
 //!   [`PutRecords`](crate::service::PutRecords#serialization).
 //!
 //! # Large records
 //!
-//! Streams accept records of up to 1 MiB, or 10 MiB after `UpdateMaxRecordSize`. A sink that describes the stream reads
-//! the limit. Otherwise set it, and allow requests of that size:
+//! Streams accept records of up to 1 MiB, or up to 10 MiB after `UpdateMaxRecordSize`. A sink that describes the stream
+//! knows its limit. Otherwise, set the limit, and increase the request size as well:
 //!
 //! ```
 //! use std::time::Duration;
@@ -126,53 +132,53 @@
 //!
 //! # Slow links
 //!
-//! A full request of 1 KiB records is 720 kB of JSON. It takes 22 s at 256 kbit/s, more than the request timeout. With
-//! the defaults such a request times out twice. Then [requests get smaller and may take
-//! longer](super::failures#requests-that-fail-repeatedly) until both fit the link, and one is in flight at a time. In a
-//! simulation at 256 kbit/s, over 95 % of the link's capacity in 10 minutes was delivered, and no record twice. Lower
+//! A full request of 1 KiB records is 720 kB of JSON. At 256 kbit/s it takes 22 s, which is longer than the request
+//! timeout. With the default settings, such a request times out twice. Then the sink [reduces the request size and
+//! increases the timeout](super::failures#requests-that-fail-repeatedly) until requests complete in time, and sends one
+//! request at a time. In a simulation of 10 minutes at 256 kbit/s, the sink used over 95 % of the link's capacity, and
+//! sent no record twice. If you know that the link is slow, lower
 //! [`with_request_entries`](crate::limits::Limits::with_request_entries) and
-//! [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight) if the link is known to be slow, to avoid the
-//! timeouts at the start.
+//! [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight) to avoid the initial timeouts.
 //!
 //! # Many producers, many shards
 //!
-//! Sinks that share a stream, in one process or in many, reach [equal shares](super::pacing#the-rate-of-a-shard) of it
-//! without communication. If they run on one machine, let them share
-//! [one stack](super::layers#one-connection-pool-many-streams). To leave others more than an equal share, lower
-//! [`with_shard_records`](crate::limits::Limits::with_shard_records)
-//! and [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes).
+//! Sinks that share a stream, in one process or in several, converge to [equal
+//! shares](super::pacing#the-rate-of-a-shard) of its capacity without communication. If they run in one process, let
+//! them share [one stack](super::layers#one-connection-pool-many-streams). To leave more than an equal share to other
+//! producers, lower [`with_shard_records`](crate::limits::Limits::with_shard_records) and
+//! [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes).
 //!
-//! A record costs more CPU time with many shards: at 4,096 shards five times as much within the sink as at one, and
-//! twice as much as at 16. With a few records for each of many shards requests stay full, but aggregates do not:
-//! set a longer linger.
+//! With many shards, the sink needs more CPU time per record: with 4,096 shards, five times as much as with one, and
+//! twice as much as with 16. This does not include the SDK's CPU time. If each of many shards gets only a few records,
+//! requests are still full, but aggregates are not. In this case, set a longer linger.
 //!
 //! # All settings
 //!
 //! | setting of `KinesisSink::builder("example")` | default | when to change |
 //! |---|---|---|
-//! | `limits`: entries of a request | 500 | smaller requests for lower latency |
-//! | `limits`: bytes of a request | 5 MiB | large records at high throughput |
-//! | `limits`: bytes of a record | 1 MiB | the stream's `MaxRecordSizeInKiB` was raised |
-//! | `limits`: records and bytes of a shard per second | 1,000; 1 MiB | a server without quotas, or to leave others more |
+//! | `limits`: entries per request | 500 | lower latency with smaller requests |
+//! | `limits`: bytes per request | 5 MiB | large records at high throughput |
+//! | `limits`: bytes per record | 1 MiB | the stream's `MaxRecordSizeInKiB` was raised |
+//! | `limits`: records and bytes per shard and second | 1,000; 1 MiB | a server without quotas, or to leave more capacity to other producers |
 //! | `with_max_in_flight` | 4 requests | long round trips, see [above](#requests-in-flight) |
-//! | `with_linger` | `Auto`, 100 ms: `Adaptive`, or `Fixed` with aggregation | fewer requests, fuller aggregates, or lower latency |
-//! | `with_ordering` | none | consumers rely on the [order](super::ordering) of a key's records |
+//! | `with_linger` | `Auto`, 100 ms (`Fixed` with aggregation, otherwise `Adaptive`) | fewer requests, fuller aggregates, or lower latency |
+//! | `with_ordering` | none | consumers rely on the [order](super::ordering) of records with the same key |
 //! | `with_aggregation` and its settings | `Off` | small records, see [aggregation](super::aggregation#settings) |
-//! | `with_stream_info` | DescribeStreamSummary with aggregation or ordering, ListShards with aggregation | custom stacks, a custom cache, or to know the shards from the first record on |
-//! | `describe_stream` | the stream is described if there is a source | no permission to describe |
+//! | `with_stream_info` | DescribeStreamSummary with aggregation or ordering, ListShards with aggregation | custom stacks, a custom cache, or to know the shards before the first record is sent |
+//! | `describe_stream` | the stream is described if there is a source of stream information | no permission to describe the stream |
 //! | `buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
-//! | `buffer_bytes` | 32 MiB | at least requests in flight × their bytes |
-//! | `backoff` | 100 ms, at most 3 s | other recovery times |
-//! | `max_attempts` | none | prefer a deadline |
+//! | `buffer_bytes` | 32 MiB | must be at least requests in flight × bytes per request |
+//! | `backoff` | 100 ms, doubles up to 3 s | faster or slower retries |
+//! | `max_attempts` | none | rarely: prefer a deadline |
 //! | `with_deadline` | none | old records are worthless |
 //! | `credentials_timeout` | 5 min (0 s to 7 days) | jobs that should fail sooner, or a credentials service with longer outages |
-//! | `request_timeout` (default stack only) | 10 s | slow uplinks need more; timeouts cause duplicates |
-//! | `max_request_timeout` (default stack only) | 30 s | a shorter one detects the end of a network failure sooner; a request of one record that takes longer over the link needs more |
-//! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | errors of custom layers |
-//! | `with_dead_letters` | none: the sink keeps failed records | failed records are stored elsewhere |
+//! | `request_timeout` (default stack only) | 10 s | slow uplinks need a longer timeout; timeouts cause duplicates |
+//! | `max_request_timeout` (default stack only) | 30 s | a shorter timeout detects the end of a network failure sooner; a longer one is needed if a single record takes longer than 30 s to send |
+//! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | custom layers return errors of their own types |
+//! | `with_dead_letters` | none: the sink keeps failed records | failed records should be stored elsewhere |
 //! | `fatal_policy` (producers only) | `Stop` | the producer should survive a temporary lack of permissions |
-//! | `metrics` (feature `metrics`) | for each shard | fewer time series |
-//! | `seed` | random | repeatable tests |
+//! | `metrics` (feature `metrics`) | metrics per shard | fewer time series |
+//! | `seed` | random | reproducible tests |
 //!
-//! [`SinkBuilder`](crate::SinkBuilder) has the ranges. [`Settings`](crate::Settings#configuration-files) can be read
-//! from a configuration file.
+//! The documentation of [`SinkBuilder`](crate::SinkBuilder) contains the range of each setting.
+//! [`Settings`](crate::Settings#configuration-files) can be read from a configuration file.

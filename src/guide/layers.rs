@@ -1,8 +1,8 @@
-//! Layers: the service below the sink, and middleware around it.
+//! Layers: middleware between the sink and the AWS SDK.
 //!
-//! One PutRecords request is one call of a [`tower::Service`]. The innermost service is
-//! [`PutRecords`](crate::service::PutRecords), which calls the AWS SDK. Any tower layer fits between it and
-//! the sink: one of tower's, of this crate's, or a custom one:
+//! The sink sends each PutRecords request by a call to a [`tower::Service`]. The innermost service is
+//! [`PutRecords`](crate::service::PutRecords), which calls the AWS SDK. You can put tower layers between this service
+//! and the sink. The layers can be from tower, from this crate, or your own:
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,15 +30,15 @@
 //!
 //! | builder method | stack below the sink |
 //! |---|---|
-//! | [`build`](crate::SinkBuilder::build) | the default: tracing, metrics, a timeout of 10 s, the SDK |
-//! | [`build_with_layer`](crate::SinkBuilder::build_with_layer) | the default with a layer around it |
+//! | [`build`](crate::SinkBuilder::build) | the default stack: tracing, metrics, a timeout of 10 s, the SDK |
+//! | [`build_with_layer`](crate::SinkBuilder::build_with_layer) | the default stack with a layer around it |
 //! | [`build_with`](crate::SinkBuilder::build_with) | a custom stack that is `Clone` |
 //! | [`build_with_unshared`](crate::SinkBuilder::build_with_unshared) | a custom stack that is not `Clone` |
 //!
 //! `build` and `build_with_layer` also describe the stream and list its shards, for [aggregation](super::aggregation)
-//! and [ordering](super::ordering). With `build_with` the sink has no client for that: set a
-//! [source of stream information](crate::SinkBuilder::with_stream_info), such as
-//! [`SdkStreamInfo`](crate::service::SdkStreamInfo). To add one layer, use `build_with_layer`:
+//! and [ordering](super::ordering). A sink created by `build_with` has no client for these requests: set a [source of
+//! stream information](crate::SinkBuilder::with_stream_info), such as [`SdkStreamInfo`](crate::service::SdkStreamInfo).
+//! To add a single layer to the default stack, use `build_with_layer`:
 //!
 //! ```
 //! use kinesis_sink::{Aggregation, KinesisSink};
@@ -54,19 +54,20 @@
 //!
 //! # Layers of this crate
 //!
-//! | layer | does | builder method |
+//! | layer | description | builder method |
 //! |---|---|---|
-//! | [`TimeoutLayer`](crate::timeout::TimeoutLayer) | limits the time of a request | `timeout_put_records` |
+//! | [`TimeoutLayer`](crate::timeout::TimeoutLayer) | limits the duration of a request | `timeout_put_records` |
 //! | [`TraceLayer`](crate::trace::TraceLayer) | creates a span and two events for each request, at DEBUG | `trace_put_records` |
-//! | `MetricsLayer` (feature `metrics`) | counts and times requests | `metrics_put_records` |
+//! | `MetricsLayer` (feature `metrics`) | counts requests and records their durations | `metrics_put_records` |
 //!
-//! The trait [`ServiceBuilderExt`](crate::service::ServiceBuilderExt) has the methods. `get_ref`, `get_mut` and
-//! `into_inner` of the middleware give access to the inner service.
+//! The builder methods are in the trait [`ServiceBuilderExt`](crate::service::ServiceBuilderExt). Each middleware
+//! provides access to its inner service with `get_ref`, `get_mut`, and `into_inner`.
 //!
 //! ## Tracing at another level
 //!
-//! [`TraceLayer`](crate::trace::TraceLayer) can trace at another level, create a span with fields of the application,
-//! and call closures in place of the events. The default stack below it still traces at DEBUG:
+//! You can configure [`TraceLayer`](crate::trace::TraceLayer) to trace at another level, to create spans with custom
+//! fields, and to call closures instead of emitting events. If you add such a layer to the default stack, the default
+//! stack still traces at DEBUG as well:
 //!
 //! ```
 //! use kinesis_sink::service::PutRecordsRequest;
@@ -88,35 +89,37 @@
 //!
 //! # The order of layers
 //!
-//! The first layer is the outermost: it sees the layers below it as one call.
+//! The first layer is the outermost. For each layer, all layers below are a single call.
 //!
-//! - Put tracing and metrics outermost, for one span per request of the sink. Below a retry they see every attempt.
-//! - A timeout counts from `call` to the response. Limits wait before `call`, so they do not use up the timeout; the
-//!   queue of a `buffer` does if it is below the timeout.
-//! - Put a retry above the timeout, so that each attempt has the whole time.
+//! - Put tracing and metrics outermost to get one span per request of the sink. If they are below a retry layer, they
+//!   record every attempt.
+//! - A timeout layer measures the time from `call` to the response. Concurrency and rate limits wait before `call`, so
+//!   this time does not count. Time in the queue of a `buffer` counts if the `buffer` is below the timeout.
+//! - Put a retry layer above the timeout, so that each attempt gets the full timeout.
 //! - Every stack needs a timeout: the sink waits for every response, and `PutRecords` alone has only those of the SDK.
 //!
 //! # tower's layers
 //!
-//! | layer | with the sink |
+//! | layer | behavior with the sink |
 //! |---|---|
-//! | `concurrency_limit` | limits the requests in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) limits those of one sink |
-//! | `rate_limit` | while it is exhausted the sink waits, and its next request is fuller. It is not `Clone`: put a `buffer` around it, or use `build_with_unshared` |
-//! | `load_shed` | returns an error if the stack is not ready. The sink classifies it as [`NotSent`](crate::service::ErrorClass::NotSent): it retries with backoff, and counts no attempt |
+//! | `concurrency_limit` | limits the requests in flight of all sinks that share the stack; [`max_in_flight`](crate::SinkBuilder::with_max_in_flight) limits the requests of one sink |
+//! | `rate_limit` | while the limit is reached, the sink waits, and collects more records for the next request. The layer's service is not `Clone`: put a `buffer` around it, or use `build_with_unshared` |
+//! | `load_shed` | returns an error if the stack is not ready. The sink classifies the error as [`NotSent`](crate::service::ErrorClass::NotSent): it retries with backoff, and does not count the attempt |
 //! | `buffer` | makes a stack `Clone` |
-//! | `retry` | rarely needed: the sink retries failed entries. A policy may retry an `Err`; it must return an `Ok` with failed entries, since the other entries are written |
-//! | `spawn_ready` | not needed. It panics after an error of its service, which the sink treats as a failed request. It is not `Clone` |
-//! | `timeout` | works; `TimeoutLayer` also supports [longer timeouts](super::failures#requests-that-fail-repeatedly) for requests that time out repeatedly |
-//! | `hedge` | writes records twice |
+//! | `retry` | rarely needed, because the sink retries failed entries. A policy can retry an `Err`, but must not retry an `Ok` with failed entries, because the other entries were written |
+//! | `spawn_ready` | not needed. It panics after its service has failed, which the sink handles as a failed request. Its service is not `Clone` |
+//! | `timeout` | works, but does not support [longer timeouts](super::failures#requests-that-fail-repeatedly) for requests that time out repeatedly, as `TimeoutLayer` does |
+//! | `hedge` | do not use: it writes records twice |
 //!
-//! The sink calls `poll_ready` only when a request should be sent, and `call` as soon as the stack is ready. Records
-//! are buffered while the stack is not ready. An error or a panic of `poll_ready` counts as a failed request, after
-//! which the sink uses a fresh clone of the stack. The sink needs neither load shedding nor a circuit breaker: while
-//! whole requests fail it sends [one probe at a time](super::pacing#outages), with backoff.
+//! The sink calls `poll_ready` only when it has a request to send, and `call` as soon as the stack is ready. While the
+//! stack is not ready, records are buffered. If `poll_ready` returns an error or panics, the sink handles this as a
+//! failed request, and then uses a new clone of the stack. Neither load shedding nor a circuit breaker is needed: while
+//! whole requests fail, the sink sends [one probe at a time](super::pacing#outages), with backoff.
 //!
 //! # One connection pool, many streams
 //!
-//! A request names its stream, so one stack serves any number of streams. Clone it into each sink:
+//! Each request contains the stream name, so one stack can be used for any number of streams. Clone the stack for each
+//! sink:
 //!
 //! ```
 //! use kinesis_sink::service::{PutRecords, ServiceBuilderExt};
@@ -127,7 +130,7 @@
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
 //! let service = ServiceBuilder::new()
 //!     .trace_put_records()
-//!     .concurrency_limit(16) // of all three together
+//!     .concurrency_limit(16) // for all three together
 //!     .timeout_put_records(Duration::from_secs(10))
 //!     .service(PutRecords::new(&client));
 //! let clicks = KinesisSink::builder("clicks").build_with(service.clone())?;
@@ -137,29 +140,31 @@
 //! # }
 //! ```
 //!
-//! The example `three_streams` runs this.
+//! The example `three_streams` is a complete program of this kind.
 //!
 //! ## Waiting for a shared limit
 //!
-//! A tower service takes a place in the queue of a limit when its `poll_ready` is called, and keeps the place until
-//! the service is called or dropped. A sink that shares a limit releases its place as soon as it has nothing to
+//! When `poll_ready` of a tower service with a limit is called, the service joins the queue of the limit, and stays in
+//! the queue until it is called or dropped. A sink that shares a limit leaves the queue as soon as it has nothing to
 //! send: when its last record fails or is withdrawn, while it backs off, and when it is dropped.
 //!
-//! While the stack is not ready, a clone of it waits in a task of the runtime that polled the sink. When that clone
-//! becomes ready, the task wakes the sink and keeps the permit for one second. A sink that is not polled within
-//! that second loses its place, and requests a new one at its next poll. So poll a sink when it wakes its task, as
-//! `flush` and `forward` do. The driver of a [`Producer`](crate::Producer) does so.
+//! While the stack is not ready, a clone of the stack waits in a task on the runtime that polled the sink. When the
+//! clone becomes ready, the task wakes the sink and keeps the permit for one second. If the sink is not polled within
+//! that second, the permit is released, and the sink joins the queue again at its next poll. Therefore, poll the sink
+//! whenever it wakes its task. `flush`, `forward`, and the driver of a [`Producer`](crate::Producer) do so.
 //!
-//! A stack that is not `Clone` ([`build_with_unshared`](crate::SinkBuilder::build_with_unshared)) keeps its place
-//! and its permit. Use it for a stack that belongs to one sink. If others share a limit inside the stack, a sink
-//! with nothing to send can keep a permit from them: put a `buffer` around the stack, which makes it `Clone`.
+//! A stack that is not `Clone` ([`build_with_unshared`](crate::SinkBuilder::build_with_unshared)) keeps its place in
+//! the queue and its permit. Use such a stack for one sink only. If a limit inside the stack is shared with others, a
+//! sink that has nothing to send can occupy a permit that the others need. To prevent this, put a `buffer` around the
+//! stack, which makes the stack `Clone`.
 //!
 //! # Custom layers
 //!
-//! A layer fits if its service takes a [`PutRecordsRequest`](crate::service::PutRecordsRequest), returns a
-//! [`PutRecordsResponse`](crate::service::PutRecordsResponse) or an error that converts into a boxed one, and has a
-//! future that is `Send + 'static`. [`PutRecordsService`](crate::service::PutRecordsService) names these bounds, also
-//! for the inner service. This circuit breaker makes no calls for a while after a failure:
+//! A custom layer must produce a service that accepts a [`PutRecordsRequest`](crate::service::PutRecordsRequest), and
+//! returns a [`PutRecordsResponse`](crate::service::PutRecordsResponse) or an error that can be converted into a boxed
+//! error. Its future must be `Send + 'static`. The trait [`PutRecordsService`](crate::service::PutRecordsService) is an
+//! alias for these bounds, and you can use it for the inner service as well. The following circuit breaker makes no
+//! calls for five seconds after a failure:
 //!
 //! ```
 //! use std::error::Error;
@@ -210,7 +215,7 @@
 //!     }
 //! }
 //!
-//! /// A request that the breaker refuses was not sent, and does not count as an attempt.
+//! /// Classifies requests that the breaker rejects as not sent, so that they do not count as attempts.
 //! struct OpenIsNotSent;
 //!
 //! impl Classify for OpenIsNotSent {
@@ -242,8 +247,9 @@
 //! # }
 //! ```
 //!
-//! Custom errors are classified as an unknown outcome, which is retried with backoff, unless a
-//! [`Classify`](crate::service::Classify) returns another class. The class of an error is that of the first error in
-//! its chain of sources that the [table](crate::service::ErrorClass) has, so errors may be wrapped.
+//! By default, the outcome of a request that fails with a custom error is treated as unknown, and the request is
+//! retried with backoff. To change this, return another class from a [`Classify`](crate::service::Classify). A layer
+//! can wrap errors of the inner service: the class is determined by the first error in the source chain that is in the
+//! [table of classes](crate::service::ErrorClass).
 //!
 //! [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html

@@ -96,8 +96,8 @@
 //!
 //! # Limits of the guarantee
 //!
-//! - **Streams that ignore keys.** On an on-demand stream with the `RecordDistributionStrategy` `AUTO`, records with
-//!   the same key are distributed over the shards, so consumers cannot read them in order. A sink created by
+//! - **Streams that ignore keys.** On an on-demand stream with the `RecordDistributionStrategy` `AUTO`, the records of
+//!   a key are distributed over the shards, so consumers cannot read them in order. A sink created by
 //!   [`build`](crate::SinkBuilder::build) describes the stream, and [rejects such a
 //!   stream](super::aggregation#streams-that-ignore-keys). This includes a stream that is switched to `AUTO` while
 //!   records are sent. Records that were in flight at the switch, or were sent before a response revealed the switch,

@@ -1,8 +1,9 @@
-//! Testing your own pipeline, with the feature `sim`.
+//! Testing code that uses this crate, with the feature `sim`.
 //!
-//! The feature has a simulated Kinesis stream in the process: shards with quotas, latency, throttles, failures, lost
-//! responses and resharding, on tokio's virtual time. A simulated minute takes a moment, and a seed determines
-//! the outcome. [`SimStream`] documents every setting. Enable the feature for tests only:
+//! The feature `sim` provides a simulated Kinesis stream that runs in the test process. The simulation includes shard
+//! quotas, latency, throttles, failures, lost responses, and resharding. It runs on tokio's virtual time, so a
+//! simulated minute takes a fraction of a second, and a seed determines the outcome. All settings are documented on
+//! [`SimStream`]. Enable the feature for tests only:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -12,7 +13,8 @@
 //!
 //! # A complete test
 //!
-//! Let the code under test take a `Client`, or a sink. The test passes the client of a simulated stream with faults:
+//! Write your code so that it accepts a `Client` or a sink as an argument. The test then passes the client of a
+//! simulated stream that injects faults:
 //!
 //! ```
 //! use std::collections::HashSet;
@@ -22,7 +24,7 @@
 //! use kinesis_sink::sim::{Faults, SimStream};
 //! use kinesis_sink::{KinesisSink, Record};
 //!
-//! /// The code under test: sends the readings of a day.
+//! /// Sends the readings of a day. This is the code under test.
 //! async fn upload(client: &Client, readings: Vec<String>) -> anyhow::Result<u64> {
 //!     let mut sink = KinesisSink::new(client, "readings")?;
 //!     let records = stream::iter(readings).map(|reading| Ok(Record::from(reading)));
@@ -54,14 +56,15 @@
 //! }
 //! ```
 //!
-//! The seed is random by default. A test that panics prints it: pass it to `with_seed` to replay the run.
+//! By default, the seed is random. If a test panics, it prints the seed. Pass this seed to `with_seed` to replay the
+//! run.
 //!
 //! # Virtual time
 //!
-//! `start_paused = true` makes tokio's time virtual: when every task waits, the clock advances to the next
-//! timer. So measure with `tokio::time::Instant`, and sleep with `tokio::time::sleep`; the system's clock
-//! does not advance with it. Use one thread, as `#[tokio::test]` does by default: on several threads, a seed does not
-//! determine the outcome.
+//! With `start_paused = true`, tokio's time is virtual: when all tasks are waiting, the clock advances to the next
+//! timer. Use `tokio::time::Instant` to measure time and `tokio::time::sleep` to sleep, because the system clock does
+//! not advance in the same way. Use a single thread, as `#[tokio::test]` does by default. With several threads, the
+//! seed does not determine the outcome.
 //!
 //! ```
 //! use std::time::Duration;
@@ -89,9 +92,10 @@
 //!
 //! # Changes during a test
 //!
-//! A handle of the stream changes it while your code runs: `set_faults`, `set_load`, `set_shard_quota`, `split`,
-//! `merge`, `update_shard_count`. `Faults::with_poisoned_requests` and `with_poisoned_entries` refuse records that
-//! contain a marker, and `SimBuilder::with_bandwidth` limits the link.
+//! While your code runs, you can change the stream through a `SimStream` handle: `set_faults`, `set_load`,
+//! `set_shard_quota`, `split`, `merge`, `update_shard_count`. With `Faults::with_poisoned_requests` and
+//! `with_poisoned_entries`, the stream rejects records that contain a marker. `SimBuilder::with_bandwidth` limits the
+//! bandwidth of the link.
 //!
 //! ```
 //! use std::time::Duration;
@@ -136,29 +140,29 @@
 //!
 //! | to test | use |
 //! |---|---|
-//! | entries that are throttled, or fail | `with_throttles`, `with_internal_failures` |
-//! | whole requests that are refused, with any code and status | `with_request_errors` |
-//! | an outage: no permission, no such stream, an unavailable service | `with_outage("AccessDeniedException", 400)` and the like |
+//! | throttled or failed entries | `with_throttles`, `with_internal_failures` |
+//! | whole requests that fail, with any error code and HTTP status | `with_request_errors` |
+//! | an outage, such as a missing permission, a missing stream, or an unavailable service | `with_outage`, for example `with_outage("AccessDeniedException", 400)` |
 //! | lost requests or responses | `with_lost_requests`, `with_lost_answers` |
 //! | a request that is written after its timeout | `with_late_writes` |
 //! | other producers of the stream | `with_load`, `set_shard_load` |
-//! | a quota that is enforced with windows, by several front ends, or late | `with_limiter` |
+//! | a quota that is enforced with time windows, by several front ends, or with a delay | `with_limiter` |
 //! | an on-demand stream that scales | `set_shard_quota` |
-//! | records that the service places (`AUTO`) | `with_distribution` |
-//! | a stream that is switched to `AUTO` while records are sent, or back | `set_distribution` |
+//! | a stream that ignores partition keys (`AUTO`) | `with_distribution` |
+//! | a stream that is switched to `AUTO` or back while records are sent | `set_distribution` |
 //!
 //! # Client or service
 //!
-//! `stream.client()` is a real `aws_sdk_kinesis::Client` whose requests are answered in the process: the signature, the
-//! bytes and the SDK's errors are those of production. Use it unless you test a stack of layers.
-//! `stream.service()` is a `tower::Service` without the SDK. Put your layers around it, and a
-//! [timeout](crate::timeout::TimeoutLayer), since lost responses never arrive.
+//! `stream.client()` returns a real `aws_sdk_kinesis::Client` whose requests are handled in the process. Signatures,
+//! request bodies, and SDK errors are the same as in production. Use the client unless you test a stack of layers.
+//! `stream.service()` returns a `tower::Service` that does not use the SDK. Put your layers around this service, and
+//! add a [timeout](crate::timeout::TimeoutLayer), because a lost response never arrives.
 //!
-//! A test of a single response can use a closure, see [`service`](crate::service).
+//! To test the handling of a single response, you can use a closure as the service, see [`service`](crate::service).
 //!
 //! # Many seeds
 //!
-//! Run a test of faults with many seeds, and print the seed of a failure:
+//! Run tests that inject faults with many seeds, and print the seed when a test fails:
 //!
 //! ```
 //! # use futures::{StreamExt, stream};
@@ -179,14 +183,14 @@
 //! # }
 //! ```
 //!
-//! The simulation tests of this crate also draw the settings, sources and faults from the seed. In the repository,
-//! `docs/guarantees.md` describes them.
+//! The simulation tests of this crate also choose the settings, sources, and faults at random from the seed. They are
+//! described in `docs/guarantees.md` in the repository.
 //!
 //! # Limitations
 //!
 //! In the simulation, splits take no time, readers have no limits, data is not encrypted, and permissions are not
-//! checked. Test these with the service. For a server on a socket see the example `forward`, which starts an
-//! embedded one, and [local servers](super::clients#local-servers).
+//! checked. Test these aspects with the real service. If you need a server on a socket, see the example `forward`,
+//! which starts an embedded server, or use a [local server](super::clients#local-servers).
 //!
 #![cfg_attr(feature = "sim", doc = "[`SimStream`]: crate::sim::SimStream")]
 #![cfg_attr(not(feature = "sim"), doc = "[`SimStream`]: self")]

@@ -57,8 +57,8 @@
 //! # Buffers
 //!
 //! The buffer contains queued records *and* records in flight. It must have capacity for at least 500 records, or the
-//! bytes of a request, for each request in flight. The remaining capacity absorbs bursts and hot shards. If the records
-//! of one busy shard fill the buffer, all records wait. To absorb a longer burst, make the buffer large enough for all
+//! bytes of a request, for each request in flight. The remaining capacity absorbs bursts and hot shards. If one busy
+//! shard's records fill the buffer, all records wait. To absorb a longer burst, make the buffer large enough for all
 //! records of the burst.
 //!
 //! The buffer uses memory for the payloads, which `buffer_bytes` limits, and 160 bytes for each record, or 200 to 600
@@ -174,7 +174,7 @@
 //! | `credentials_timeout` | 5 min (0 s to 7 days) | jobs that should fail sooner, or a credentials service with longer outages |
 //! | `request_timeout` (default stack only) | 10 s | slow uplinks need a longer timeout; timeouts cause duplicates |
 //! | `max_request_timeout` (default stack only) | 30 s | a shorter timeout detects the end of a network failure sooner; a longer one is needed if a single record takes longer than 30 s to send |
-//! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | custom layers return errors of their own types |
+//! | `with_classify` | the table of [`ErrorClass`](crate::service::ErrorClass) | custom layers return other error types |
 //! | `with_dead_letters` | none: the sink keeps failed records | failed records should be stored elsewhere |
 //! | `fatal_policy` (producers only) | `Stop` | the producer should survive a temporary lack of permissions |
 //! | `metrics` (feature `metrics`) | metrics per shard | fewer time series |

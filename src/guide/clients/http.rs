@@ -1,14 +1,14 @@
-//! HTTP clients: TLS, proxies, connections.
+//! HTTP clients: TLS, proxies, and connections.
 //!
-//! An SDK client sends its requests through an HTTP client. With the feature `aws-config` this is the SDK's default
-//! one: rustls with aws-lc, the certificates of the system, and the proxy of the environment. To use another one, set
-//! `http_client` in the configuration of the SDK client. The examples create it with the crate
-//! `aws-smithy-http-client`, as the SDK does.
+//! An SDK client sends its requests through an HTTP client. With the feature `aws-config`, this is the SDK's default
+//! HTTP client, which uses rustls with aws-lc, the system certificates, and the proxy from the environment. To use
+//! another HTTP client, set `http_client` in the configuration of the SDK client. The examples create the HTTP client
+//! with the crate `aws-smithy-http-client`, as the SDK does.
 //!
 //! # TLS: aws-lc, ring, FIPS
 //!
-//! This crate has a TLS stack only with its feature `aws-config`: rustls with aws-lc, through `aws-config`. To choose
-//! another one, disable that feature, and set the HTTP client:
+//! This crate includes a TLS stack only with the feature `aws-config`: the crate `aws-config` depends on rustls with
+//! aws-lc. To choose another TLS stack, disable the feature and set the HTTP client:
 //!
 //! ```toml
 //! [dependencies]
@@ -21,7 +21,7 @@
 //! | feature of `aws-smithy-http-client` | `CryptoMode` |
 //! |---|---|
 //! | `rustls-aws-lc` | `AwsLc` |
-//! | `rustls-aws-lc-fips` | `AwsLcFips`: panics if its module is not in FIPS mode |
+//! | `rustls-aws-lc-fips` | `AwsLcFips`, which panics if the aws-lc module is not in FIPS mode |
 //! | `rustls-ring` | `Ring` |
 //!
 //! ```no_run
@@ -34,17 +34,17 @@
 //!         .tls_provider(Provider::Rustls(CryptoMode::AwsLc)) // or Ring, or AwsLcFips
 //!         .build_https();
 //!     let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
-//!         .http_client(https) // also for the requests that load credentials
+//!         .http_client(https) // also used to load credentials
 //!         .load()
 //!         .await;
 //!     aws_sdk_kinesis::Client::new(&config)
 //! }
 //! ```
 //!
-//! The SDK's feature `rustls` is a second, older TLS and HTTP stack: disable the default features of `aws-sdk-kinesis`,
-//! or both are compiled.
+//! The SDK's default feature `rustls` adds a second, older TLS and HTTP stack. Disable the default features of
+//! `aws-sdk-kinesis`, or both stacks are compiled.
 //!
-//! A private certificate authority is set in a `TlsContext`:
+//! To trust a private certificate authority, set a `TlsContext`:
 //!
 //! ```no_run
 //! use aws_smithy_http_client::Builder;
@@ -63,8 +63,8 @@
 //!
 //! # A proxy
 //!
-//! The SDK's default HTTP client reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, since
-//! `BehaviorVersion::v2025_08_07`, and so does `KinesisSink::from_env`. In code, set the proxy on the connector:
+//! Since `BehaviorVersion::v2025_08_07`, the SDK's default HTTP client, which `KinesisSink::from_env` uses, reads
+//! `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, and `NO_PROXY`. To set a proxy in code, configure the connector:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -94,10 +94,10 @@
 //!
 //! # Connections
 //!
-//! A sink derives its SDK client from yours. With the SDK's default HTTP client, each derived client has a separate
-//! connection pool. An HTTP client that you set, as above, is shared by all. You can also clone one
-//! [`PutRecords`](super::super::layers#one-connection-pool-many-streams) into several sinks. The pool keeps idle
-//! connections for 90 s, without a limit on their number:
+//! A sink derives an SDK client from yours. With the SDK's default HTTP client, each derived client has a separate
+//! connection pool. If you set an HTTP client as above, all derived clients share its pool. You can also share one pool
+//! by cloning one [`PutRecords`](super::super::layers#one-connection-pool-many-streams) for several sinks. By default,
+//! the pool keeps idle connections for 90 s, and does not limit their number. To change this:
 //!
 //! ```
 //! use std::time::Duration;

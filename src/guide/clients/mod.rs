@@ -1,7 +1,7 @@
-//! Clients: credentials, region, endpoint, TLS, proxies.
+//! Clients: credentials, region, endpoint, TLS, and proxies.
 //!
-//! A sink is built from an `aws_sdk_kinesis::Client`. Any client works, and its configuration applies, except for
-//! [retries](#retries) and one of the [timeouts](#timeouts):
+//! A sink is built from an `aws_sdk_kinesis::Client`. Any client works. The client's configuration applies, except for
+//! its [retries](#retries) and stalled-stream protection (see [timeouts](#timeouts)):
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
@@ -15,13 +15,13 @@
 //! }
 //! ```
 //!
-//! `KinesisSink::from_env` (feature `aws-config`) does the same, and also takes the region from an ARN. Use the ARN for
-//! a stream of another account.
+//! `KinesisSink::from_env` (feature `aws-config`) does the same. If you pass an ARN, the region is taken from the ARN.
+//! For a stream in another account, use the ARN.
 //!
 //! # Credentials
 //!
-//! The default provider chain reads the environment, the profile, web identity, the container and the instance.
-//! A profile can name SSO, a process, or a role to assume:
+//! The default provider chain looks for credentials in the environment, the profile, a web identity token, the
+//! container, and the instance metadata. A profile can refer to SSO, an external process, or a role to assume:
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
@@ -53,37 +53,40 @@
 //! }
 //! ```
 //!
-//! The SDK loads credentials at the first request and renews them shortly before they expire. In addition:
+//! The SDK loads credentials at the first request and renews them shortly before they expire. In addition, this crate
+//! handles these cases:
 //!
-//! - If they cannot be loaded, or the service refuses them, requests and lookups are retried with backoff for the
-//!   [credentials timeout](crate::Settings::credentials_timeout), 5 minutes by default. Only then is the failure fatal.
-//!   Failures that waiting cannot resolve are fatal at once: no provider, a provider that has never found credentials,
-//!   an invalid profile.
-//! - Refused credentials are loaded again from the provider, past the client's identity cache, at most every 5 s.
-//!   The cache of the client is queried first, so its settings apply. A client that was not made by `aws_config`
-//!   has no cache; all such clients of a process share one, which keeps their providers apart.
-//! - A request waits for at most 5 s until credentials are loaded. A load that takes longer continues in the
-//!   background until the cache ends it, after 22 s with the SDK's default retries.
+//! - If credentials cannot be loaded, or the service rejects them, requests and lookups are retried with backoff for
+//!   the [credentials timeout](crate::Settings::credentials_timeout), 5 minutes by default. Only then is the failure
+//!   fatal. Failures that cannot be resolved by waiting are fatal immediately: no provider is configured, the provider
+//!   has never found credentials, or the profile is invalid.
+//! - If the service rejects the credentials, they are loaded again from the provider, bypassing the client's identity
+//!   cache, at most every 5 s. In all other cases the client's cache is used, so its settings apply. A client that was
+//!   not created with `aws_config` has no cache. All such clients in a process share one cache, which stores the
+//!   credentials of each provider separately.
+//! - A request waits for at most 5 s for credentials to be loaded. If loading takes longer, it continues in the
+//!   background until the cache's timeout, which is 22 s with the SDK's default retries.
 //!
 //! # Permissions
 //!
-//! | action | needed |
+//! | action | required |
 //! |---|---|
 //! | `kinesis:PutRecords` | always |
-//! | `kinesis:DescribeStreamSummary` | with [aggregation](super::aggregation) or [ordering](super::ordering). Without it, the sink sends with the limits that are set, and does not detect a stream that [ignores keys](super::aggregation#streams-that-ignore-keys) |
-//! | `kinesis:ListShards` | with aggregation. Without it, the sink packs per key and does not check its aggregates |
+//! | `kinesis:DescribeStreamSummary` | with [aggregation](super::aggregation) or [ordering](super::ordering). Without this permission, the sink uses the configured limits, and does not detect a stream that [ignores keys](super::aggregation#streams-that-ignore-keys) |
+//! | `kinesis:ListShards` | with aggregation. Without this permission, the sink aggregates per key and does not verify its aggregates |
 //!
 //! # Clock
 //!
-//! Requests have a timestamp, and the service refuses those that are more than five minutes off. The SDK corrects
-//! the clock by the `Date` of each response, so a wrong clock costs one refused request per client. Behind a
-//! proxy that replaces the `Date` with a wrong one, disable the correction with
+//! Each request contains a timestamp, and the service rejects a request whose timestamp is more than five minutes off.
+//! The SDK corrects its time by the `Date` header of each response, so a wrong system clock only causes one rejected
+//! request per client. If a proxy replaces the `Date` header with a wrong one, disable the correction with
 //! `disable_clock_skew_correction` in the client's configuration.
 //!
 //! # Region
 //!
-//! The client's region determines the endpoint, also for an ARN. An ARN of another region is refused when the sink is
-//! built, or by [`PutRecords`](crate::service::PutRecords) in a custom stack at the first request.
+//! The client's region determines the endpoint, even if the stream is given by its ARN. If the ARN contains another
+//! region, `build` returns an error. In a custom stack, [`PutRecords`](crate::service::PutRecords) returns the error at
+//! the first request.
 //!
 //! # FIPS and dual-stack endpoints
 //!
@@ -99,33 +102,33 @@
 //! }
 //! ```
 //!
-//! A FIPS endpoint covers the server's side. For validated cryptography in the client see
+//! A FIPS endpoint only ensures validated cryptography in the server. For validated cryptography in the client, see
 //! [TLS](http#tls-aws-lc-ring-fips).
 //!
 //! # A VPC endpoint
 //!
-//! With private DNS the service's name resolves to the VPC endpoint, and no setting is needed. Without it, set the
-//! address:
+//! With private DNS, the service's host name resolves to the VPC endpoint, and no setting is needed. Without private
+//! DNS, set the endpoint URL:
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
 //! async fn client() -> aws_sdk_kinesis::Client {
 //!     let base = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-//!     // For Kinesis only: in `aws_config` it would also apply to STS and SSO.
+//!     // Set for Kinesis only. In `aws_config`, the URL would also apply to STS and SSO.
 //!     let config = aws_sdk_kinesis::config::Builder::from(&base)
 //!         .endpoint_url("https://vpce-0123.kinesis.eu-west-1.vpce.amazonaws.com");
 //!     aws_sdk_kinesis::Client::from_conf(config.build())
 //! }
 //! ```
 //!
-//! An endpoint that is set is used without changes. Otherwise the SDK sends requests for a stream that is given by its
-//! ARN to a host named after the account, such as `123456789012.data-kinesis.eu-west-1.amazonaws.com`, and for a stream
-//! given by its name to `kinesis.eu-west-1.amazonaws.com`. Private DNS must resolve that host.
+//! If you set an endpoint URL, the SDK uses it without changes. Otherwise the host depends on how the stream is given.
+//! For a stream name, it is `kinesis.eu-west-1.amazonaws.com`. For an ARN, it begins with the account id, such as
+//! `123456789012.data-kinesis.eu-west-1.amazonaws.com`. Private DNS must resolve this host.
 //!
 //! # Local servers
 //!
-//! Set `AWS_ENDPOINT_URL_KINESIS=http://127.0.0.1:4567`, or the endpoint in code, with arbitrary credentials. Most
-//! local servers have no quotas, so raise the rate limit of a shard:
+//! Set `AWS_ENDPOINT_URL_KINESIS=http://127.0.0.1:4567`, or set the endpoint in code. Any credentials work. Most local
+//! servers do not enforce quotas, so raise the rate limit per shard:
 //!
 //! ```
 //! use aws_sdk_kinesis::Client;
@@ -152,20 +155,20 @@
 //!
 //! # Retries
 //!
-//! The sink retries failed entries one by one, with backoff. Retries by the SDK would run below every layer, send
-//! delivered entries again, and be missing in the metrics. So [`PutRecords`](crate::service::PutRecords) and
-//! [`SdkStreamInfo`](crate::service::SdkStreamInfo) derive a client with the SDK's retries disabled. Your client is not
-//! changed.
+//! The sink retries failed entries individually, with backoff. The SDK's retries would be invisible to all layers and
+//! metrics, and would send delivered entries again. Therefore [`PutRecords`](crate::service::PutRecords) and
+//! [`SdkStreamInfo`](crate::service::SdkStreamInfo) derive a client whose retries are disabled from yours. Your client
+//! is not changed.
 //!
 //! # Timeouts
 //!
-//! | timeout | default | set by |
+//! | timeout | default | setting |
 //! |---|---|---|
-//! | connecting | 3.1 s, the SDK's | `connect_timeout` of the SDK's `TimeoutConfig` |
+//! | connecting | 3.1 s, the SDK's default | `connect_timeout` of the SDK's `TimeoutConfig` |
 //! | one request, from call to response | 10 s | [`request_timeout`](crate::Settings::request_timeout), or [`TimeoutLayer`](crate::timeout::TimeoutLayer) |
 //! | one request, while requests time out repeatedly | up to 30 s | [`max_request_timeout`](crate::Settings::max_request_timeout), or [`TimeoutLayer::with_max`](crate::timeout::TimeoutLayer::with_max) |
-//! | the SDK's others | off | `TimeoutConfig`; the shortest timeout applies |
-//! | one lookup, one [check](super::failures#the-first-request-fails) | 10 s | |
+//! | other timeouts of the SDK | off | `TimeoutConfig`; the shortest timeout applies |
+//! | one lookup, or one [check](super::failures#the-first-request-fails) | 10 s | cannot be changed |
 //! | stalled streams: no progress for 5 s | off in the default stack and in its lookups | [`without_stalled_stream_protection`](crate::service::PutRecords::without_stalled_stream_protection) in a custom stack |
 //!
 //! ```
@@ -179,17 +182,18 @@
 //! # let _ = config.behavior_version(BehaviorVersion::latest()).build();
 //! ```
 //!
-//! A request that times out, or is dropped before its response, is the last one on its connection: the next request
-//! uses another. Other requests in flight on that connection are not affected. Over HTTP/2 the SDK alone would
-//! keep using a connection that died silently.
+//! If a request times out, or is dropped before its response arrives, its connection is not used for new requests.
+//! Other requests that are in flight on the same connection are not affected. Without this measure, the SDK would
+//! continue to use an HTTP/2 connection that has died silently.
 //!
 //! # TLS, proxies, connections
 //!
-//! The HTTP client below the SDK client determines these. The chapter [`http`] describes it.
+//! TLS, proxies, and connections are configured in the HTTP client that the SDK client uses. The chapter [`http`]
+//! describes the HTTP client.
 //!
 //! # Interceptors
 //!
-//! The interceptors of your client run. A client with interceptors uses the SDK's serializer, since they may read the
-//! records, see [`PutRecords`](crate::service::PutRecords#serialization).
+//! The interceptors of your client are called for each request. Interceptors can read the records, so a client with
+//! interceptors uses the SDK's serializer, see [`PutRecords`](crate::service::PutRecords#serialization).
 
 pub mod http;

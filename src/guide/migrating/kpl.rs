@@ -1,32 +1,33 @@
 //! Migrating from the Kinesis Producer Library (KPL).
 //!
-//! This chapter lists every setting and every metric of the KPL for Java, versions 0.x to 1.0.7, with its counterpart
-//! in this crate. Sources: `KinesisProducerConfiguration`, `metrics.md` and `metrics_constants.h` of the KPL.
+//! This chapter lists all settings and metrics of the KPL for Java, versions 0.x to 1.0.7, with their counterparts in
+//! this crate. Sources: `KinesisProducerConfiguration`, `metrics.md`, and `metrics_constants.h` of the KPL.
 //!
 //! # Differences
 //!
-//! - There is no native process: no `LogLevel`, no temporary directory, no daemon to monitor.
+//! - There is no native process. Therefore there is no `LogLevel`, no temporary directory, and no daemon to monitor.
 //! - **Records do not expire.** The KPL fails a record after 30 s (`RecordTtl`). This crate retries it unless you set a
 //!   deadline.
-//! - **Memory is bounded.** `addUserRecord` always returns. `put` waits while the buffer is full, and
-//!   `try_put` returns the record.
-//! - **Throttles lower the rate** of a shard. The KPL continues to send at 150 % of the quota.
-//! - **Aggregation is off** by default. It uses the same format, so consumers need no change.
-//! - **Order can be kept**, see [ordering](super::super::ordering).
+//! - **Memory is bounded.** The KPL's `addUserRecord` always accepts the record. With this crate, `put` waits while the
+//!   buffer is full, and `try_put` returns the record in an error.
+//! - **Throttles lower the send rate** to a shard. The KPL continues to send at 150 % of the quota.
+//! - **Aggregation is off** by default. If you enable it, the format is the same as the KPL's, so consumers need no
+//!   change.
+//! - **Order can be preserved**, see [ordering](super::super::ordering).
 //!
 //! # Calls
 //!
 //! | KPL | this crate |
 //! |---|---|
-//! | `new KinesisProducer(config)` | `KinesisSink::builder("example")..build(&client)?.spawn()`: a producer for each stream |
+//! | `new KinesisProducer(config)` | `KinesisSink::builder("example")..build(&client)?.spawn()`; each stream needs its own producer |
 //! | `addUserRecord(stream, key, data)` | `producer.put(Record::from((key, data))).await?` |
 //! | `addUserRecord(.., explicitHashKey, ..)` | [`with_explicit_hash_key`](crate::Record::with_explicit_hash_key) |
 //! | `addUserRecord(.., schema)` | encode the data with the client of the schema registry first |
-//! | the future: `UserRecordResult` | the [receipt](crate::Receipt): [`Delivery`](crate::Delivery), with shard, sequence number, attempts |
-//! | the future fails: `UserRecordFailedException` | [`Undelivered`](crate::Undelivered), with reason, history and the record |
+//! | the future returns `UserRecordResult` | the [receipt](crate::Receipt) returns a [`Delivery`](crate::Delivery) with shard, sequence number, and attempts |
+//! | the future fails with `UserRecordFailedException` | the receipt returns an [`Undelivered`](crate::Undelivered) with reason, history, and the record |
 //! | `flush()`, `flush(stream)` | not needed: the driver sends partial requests |
 //! | `flushSync()` | `producer.flush().await` |
-//! | `getOutstandingRecordsCount()` | [`Totals`](crate::status::Totals): `accepted` less what was `delivered`, `failed` or `withdrawn`; the metric `user_records_pending` |
+//! | `getOutstandingRecordsCount()` | [`Totals`](crate::status::Totals): `accepted` minus `delivered`, `failed`, and `withdrawn`; or the metric `user_records_pending` |
 //! | `getOldestRecordTimeInMillis()` | the metric `oldest_record_age` |
 //! | `getMetrics(..)` | a recorder of the `metrics` facade |
 //! | `destroy()` | `producer.close().await`, or `close_within` |
@@ -65,13 +66,13 @@
 //! | `AggregationMaxSize`, 51200 | [`aggregate_bytes`](crate::Settings::aggregate_bytes), same default |
 //! | `CollectionMaxCount`, 500 | [`Limits::with_request_entries`](crate::limits::Limits::with_request_entries), same default |
 //! | `CollectionMaxSize`, 5 MiB | [`Limits::with_request_bytes`](crate::limits::Limits::with_request_bytes), same default |
-//! | `MaxUserRecordSize`, 1 MiB | [`Limits::with_record_bytes`](crate::limits::Limits::with_record_bytes), same default; the description of a stream has its limit |
+//! | `MaxUserRecordSize`, 1 MiB | [`Limits::with_record_bytes`](crate::limits::Limits::with_record_bytes), same default; if the sink describes the stream, it uses the stream's limit |
 //! | `RecordMaxBufferedTime`, 100 ms | [`with_linger`](crate::SinkBuilder::with_linger): with aggregation `Fixed(100 ms)` by default |
 //! | `RecordTtl`, 30 s | [`with_deadline`](crate::SinkBuilder::with_deadline), off by default |
-//! | `UserRecordTimeoutInMillis`, off | [`with_deadline`](crate::SinkBuilder::with_deadline): there is no second process that could delay records |
+//! | `UserRecordTimeoutInMillis`, off | [`with_deadline`](crate::SinkBuilder::with_deadline); no separate timeout for a second process is needed |
 //! | `FailIfThrottled`, false | a [`Classify`](crate::service::Classify), [see below](#failing-throttled-records) |
-//! | `RateLimit`, 150 % | [`Limits::with_shard_records`](crate::limits::Limits::with_shard_records) and [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes): 100 % by default, less while the shard throttles |
-//! | `MaxConnections`, 24 | [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight), 4 by default; connections are the [client's](super::super::clients::http#connections) |
+//! | `RateLimit`, 150 % | [`Limits::with_shard_records`](crate::limits::Limits::with_shard_records) and [`with_shard_bytes`](crate::limits::Limits::with_shard_bytes): 100 % by default, and less while the shard throttles |
+//! | `MaxConnections`, 24 | [`with_max_in_flight`](crate::SinkBuilder::with_max_in_flight), 4 by default; the [HTTP client](super::super::clients::http#connections) manages connections |
 //! | `MinConnections`, 1 | none: the HTTP client opens connections on demand |
 //! | `RequestTimeout`, 6 s | [`request_timeout`](crate::Settings::request_timeout), 10 s |
 //! | `ConnectTimeout`, 6 s | the client's [`TimeoutConfig`](super::super::clients#timeouts), 3.1 s |
@@ -83,27 +84,27 @@
 //! | `ProxyUserName`, `ProxyPassword` | `ProxyConfig::with_basic_auth` of that proxy |
 //! | `CredentialsProvider` | the client's [credentials](super::super::clients#credentials) |
 //! | `CredentialsRefreshDelay`, 5 s | none: the SDK renews credentials before they expire |
-//! | `StsEndpoint`, `StsPort` | none: the account's number is not looked up. `AWS_ENDPOINT_URL_STS` if a role is assumed |
+//! | `StsEndpoint`, `StsPort` | none: the account id is not looked up. If you assume a role, set `AWS_ENDPOINT_URL_STS` |
 //! | `ThreadingModel`, `ThreadPoolSize` | the tokio runtime's threads |
 //! | `EnableOldestFutureTracker`, true | none; the metric `oldest_record_age` is always recorded with the others |
 //! | `ReturnUserRecordOnFailure`, false | none: a failed record is always returned |
 //! | `MetricsLevel`, detailed | `Settings::metrics`: `Off`, or all metrics; the recorder can filter them |
 //! | `MetricsGranularity`, shard | `Settings::metrics`: `Stream` or `Shard`; `global` is a sum over the label `stream` |
-//! | `MetricsNamespace` | the recorder's; names begin with `kinesis_sink_` |
-//! | `MetricsUploadDelay`, 60 s | the recorder's |
-//! | `MetricsCredentialsProvider` | the recorder's |
-//! | `CloudwatchEndpoint`, `CloudwatchPort` | the recorder's: this crate does not connect to CloudWatch |
+//! | `MetricsNamespace` | a setting of the recorder; names begin with `kinesis_sink_` |
+//! | `MetricsUploadDelay`, 60 s | a setting of the recorder |
+//! | `MetricsCredentialsProvider` | a setting of the recorder |
+//! | `CloudwatchEndpoint`, `CloudwatchPort` | a setting of the recorder: this crate does not connect to CloudWatch |
 //! | `addAdditionalMetricsDimension` | global labels of the recorder |
 //! | `LogLevel`, info | the `tracing` subscriber's filter, target `kinesis_sink` |
-//! | `EnableCoreDumps`, `NativeExecutable`, `TempDirectory` | none: no native process |
-//! | `EnableDaemonHealthCheck`, `DaemonHealthCheckTimeoutMs` | none: no daemon. If the driver panics, every receipt completes |
+//! | `EnableCoreDumps`, `NativeExecutable`, `TempDirectory` | none: there is no native process |
+//! | `EnableDaemonHealthCheck`, `DaemonHealthCheckTimeoutMs` | none: there is no daemon, and if the driver panics, every receipt completes |
 //! | `GlueSchemaRegistryConfiguration`, `GlueSchemaRegistryPropertiesFilePath`, `GlueSchemaRegistryCredentialsProvider` | none: encode the data before it is sent |
-//! | `fromPropertiesFile(path)` | `Settings` (feature `serde`), in any format that serde reads |
+//! | `fromPropertiesFile(path)` | deserialize `Settings` (feature `serde`) from any format that serde supports |
 //!
 //! # Failing throttled records
 //!
-//! With `FailIfThrottled` a throttled record fails immediately, for example so that it can be sent to another stream.
-//! A classifier that rejects throttled entries has the same effect:
+//! With the KPL's `FailIfThrottled`, a throttled record fails immediately, for example so that you can send it to
+//! another stream. A classifier that classifies throttled entries as rejected has the same effect:
 //!
 //! ```
 //! use kinesis_sink::service::{Classify, DefaultClassify, EntryClass, EntryError};
@@ -136,7 +137,7 @@
 //! # Metrics
 //!
 //! The metrics require the feature `metrics`. All names begin with `kinesis_sink_`, and all metrics have the label
-//! `stream`. Times are in seconds instead of milliseconds.
+//! `stream`. Durations are in seconds instead of milliseconds.
 //!
 //! | KPL | this crate | difference |
 //! |---|---|---|
@@ -157,6 +158,6 @@
 //! | `UserRecordsPerPutRecordsRequest` | `user_records_per_put_records_request` | |
 //! | `UnhealthyDaemon` | none | no daemon |
 //!
-//! Metrics without a counterpart in the KPL are requests (sent, in flight, and by flush reason), withdrawn records,
-//! buffered bytes, the age of the oldest record, the delivery time, and the throttles and rate limit of each shard. The
-//! module `metrics` has their names.
+//! The following metrics have no counterpart in the KPL: requests (sent, in flight, and by flush reason), withdrawn
+//! records, buffered bytes, the age of the oldest record, the delivery time, and the throttles and rate limit per
+//! shard. The module `metrics` lists their names.

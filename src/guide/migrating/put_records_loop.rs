@@ -1,6 +1,6 @@
 //! Migrating from a loop around `put_records`.
 //!
-//! Such a loop is written in an hour, and works until the first throttle. A common one is:
+//! A loop around `put_records` is written quickly, and works until the first throttle. A typical loop is:
 //!
 //! ```no_run
 //! # use aws_sdk_kinesis::{Client, primitives::Blob, types::PutRecordsRequestEntry};
@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! This crate replaces it:
+//! With this crate, the loop becomes:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -38,37 +38,39 @@
 //!
 //! # Common bugs of such loops
 //!
-//! | bug | effect | this crate |
+//! | bug | effect | what this crate does |
 //! |---|---|---|
 //! | `FailedRecordCount` is ignored | the call returns `Ok`, and some records are lost | matches each result with its record, and retries failed entries |
 //! | the whole request is sent again after a partial failure | delivered entries are duplicated | retries only failed entries |
 //! | failed entries are sent again immediately | a throttled shard is overloaded: 83 % of the entries are throttled at three times the capacity | uses [backoff with jitter, and a rate limiter per shard](super::super::pacing) |
-//! | the SDK retries as well | up to three times the requests, unnoticed | [disables the SDK's retries](super::super::clients#retries) |
-//! | 500 records per request, whatever their size | the service refuses the whole request | limits a request to 500 entries *and* 5 MiB |
-//! | one record is too large | the service refuses the request, and the other 499 are never sent | returns the record when it is sent; bisects a request that only the service can refuse |
+//! | the SDK retries as well | up to three times as many requests are sent, unnoticed | [disables the SDK's retries](super::super::clients#retries) |
+//! | requests of 500 records, regardless of their size | the service rejects the whole request | limits a request to 500 entries *and* 5 MiB |
+//! | one record is too large | the service rejects the request, and the other 499 records are never sent | checks each record before it is accepted, and returns invalid ones; bisects a request that the service rejects nevertheless |
 //! | the length of a key is counted in bytes | valid keys are rejected | counts 256 characters |
-//! | the time of day is the partition key | records of a burst have equal keys and go to one shard | draws random keys, and redraws them after a throttle |
-//! | one request at a time | 25,000 records per second at 20 ms, for any number of shards | sends four at once, or [more](super::super::tuning#requests-in-flight) |
-//! | an unbounded queue before the loop | memory grows while the service is slow | has a bounded buffer; the source waits |
-//! | a flush at each pause of the source | thousands of requests with one record | sends a partial request when none is in flight |
+//! | the current time is the partition key | all records of a burst can have the same key, and go to one shard | draws random keys, and redraws them after a throttle |
+//! | one request at a time | at most 25,000 records per second at 20 ms, for any number of shards | sends four requests concurrently, or [more](super::super::tuning#requests-in-flight) |
+//! | an unbounded queue in front of the loop | memory use grows while the service is slow | has a bounded buffer, and makes the source wait |
+//! | a flush whenever the source pauses | thousands of requests with one record each | sends a partial request only when no other request is in flight, or after the linger |
 //! | a timeout counts as a failure | the caller sends the records again, or reports an error for records that were written | retries `OutcomeUnknown`, and [reports it](crate::Undelivered::may_have_been_written) if the record is returned |
-//! | a response has fewer results than entries | the wrong records count as delivered | treats the outcome of such a request as unknown |
-//! | access denied is retried indefinitely | the program hangs silently | reports it immediately and keeps the records |
-//! | the queue is not sent at the end | records are lost | `close` waits for it; dropping the sink logs a warning |
+//! | a response with fewer results than entries is accepted | the wrong records count as delivered | treats the outcome of such a request as unknown |
+//! | an access-denied error is retried indefinitely | the program hangs silently | reports the error immediately, and keeps the records |
+//! | queued records are not sent when the program ends | records are lost | `close` waits until all records are settled; dropping the sink logs a warning |
 //!
 //! # Step by step
 //!
-//! 1. Replace the loop by the `forward` above, or the queue before it by a [producer](super::super::producer).
-//! 2. Delete the retries, the sleeps and the chunking. Keep the SDK client.
-//! 3. Decide how your program uses outcomes: by `flush`, a [receipt](super::super::producer#receipts), or
-//!    [dead letters](super::super::failures#dead-letters).
-//! 4. Check your limit of attempts, if you had one. By default the sink retries indefinitely. A
-//!    [deadline](crate::SinkBuilder::with_deadline) limits the time.
-//! 5. If consumers rely on an order, which the loop did not keep, set [`RecordOrdering`](super::super::ordering).
+//! 1. Replace the loop with the call to `forward` above. If several tasks send to the loop through a queue, replace the
+//!    queue with a [producer](super::super::producer).
+//! 2. Delete the code for retries, sleeps, and chunking. Keep the SDK client.
+//! 3. Decide how your program gets the outcome of records: from `flush`, [receipts](super::super::producer#receipts),
+//!    or [dead letters](super::super::failures#dead-letters).
+//! 4. If your loop had an attempt limit, decide whether you still need a limit. By default, the sink retries
+//!    indefinitely. Set a [deadline](crate::SinkBuilder::with_deadline) to limit the time.
+//! 5. If consumers rely on the order of records, set [`RecordOrdering`](super::super::ordering). The loop does not
+//!    preserve the order when entries fail.
 //!
 //! # Keeping the loop
 //!
-//! Your own requests can use the same service, with its errors and layers:
+//! If you keep your own loop, you can still send requests through this crate's service, with its errors and layers:
 //!
 //! ```
 //! use kinesis_sink::record::Key;

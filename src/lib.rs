@@ -10,7 +10,7 @@
 //! cargo add tokio --features macros,rt-multi-thread
 //! ```
 //!
-//! This program needs a region and credentials in the environment, and a stream named `example`:
+//! To run this program, set a region and credentials in the environment, and create a stream named `example`:
 //!
 //! ```no_run
 //! # #[cfg(feature = "aws-config")]
@@ -117,8 +117,8 @@
 //! ```
 //!
 //! The sink accepts records and spawns requests. The pipeline decides when to send a request and which records to
-//! include. When a request completes, the pipeline updates the state of each of these records. It performs no I/O. The
-//! service below the sink can be any [`tower::Service`] that accepts `PutRecords` requests, so you can add
+//! include. When a request completes, the pipeline updates the state of each of these records. The pipeline performs no
+//! I/O. The service below the sink can be any [`tower::Service`] that accepts `PutRecords` requests, so you can add
 //! [layers](guide::layers) from tower, from this crate, or your own.
 //!
 //! # Guide
@@ -153,7 +153,7 @@
 //! - **Order is optional.** With [`RecordOrdering::PerKey`], records with the same partition key keep their order.
 //! - **Every receipt completes**, either with the shard and sequence number, or with the record and the reason why it
 //!   was not delivered. This holds even if the sink is dropped, the driver panics, or the runtime shuts down.
-//! - **Payloads, keys and credentials do not leak** into log lines, errors, metrics or `Debug` output of this crate.
+//! - **Payloads, keys, and credentials do not leak** into log lines, errors, metrics, or `Debug` output of this crate.
 //!   `SECURITY.md` in the repository describes what the SDK logs at TRACE.
 //!
 //! Records are buffered in memory. If the process is killed, records that were accepted but not delivered are lost. A

@@ -69,9 +69,10 @@
 //! | suitable for | few keys, or none | many keys |
 //! | required permission | none; with `kinesis:ListShards`, the sink can verify its aggregates | `kinesis:ListShards`; without it, the sink aggregates per key |
 //!
-//! With `PerKey`, the number of keys determines the size of aggregates: an aggregate contains the records with its key
-//! that were accepted within one linger. In the table above, with 1,000 keys, these were 50 to 53 events, and 22 to 30
-//! while the machine was busy. With 10 keys, an aggregate has 480 events in both cases.
+//! With `PerKey`, the number of keys determines the size of aggregates: the keys share the buffer, and an aggregate
+//! contains the records with one key that were accepted within one linger. In the table above, with 1,000 keys, these
+//! were 50 to 53 events, and 22 to 30 while the machine was busy. With 10 keys, an aggregate has 480 events in both
+//! cases.
 //!
 //! # Latency
 //!

@@ -1,4 +1,4 @@
-//! Failures: errors, retries, dead letters, duplicates and shutdown.
+//! Failures: errors, retries, dead letters, duplicates, and shutdown.
 //!
 //! An accepted record is always queued, in flight, delivered, or returned with the reason for the failure. The sink
 //! stays usable after an error, and errors do not lose records. By default, records do not expire: throttles, timeouts,

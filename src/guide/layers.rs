@@ -96,7 +96,8 @@
 //! - A timeout layer measures the time from `call` to the response. Concurrency and rate limits wait before `call`, so
 //!   this time does not count. Time in the queue of a `buffer` counts if the `buffer` is below the timeout.
 //! - Put a retry layer above the timeout, so that each attempt gets the full timeout.
-//! - Every stack needs a timeout: the sink waits for every response, and `PutRecords` alone has only those of the SDK.
+//! - Every stack needs a timeout layer, because the sink waits for every response, and `PutRecords` has only the
+//!   timeouts of the SDK.
 //!
 //! # tower's layers
 //!

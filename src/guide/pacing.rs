@@ -33,7 +33,7 @@
 //!
 //! A request takes the oldest records of all lanes that are not paused. A lane that runs out of tokens pauses until it
 //! has the tokens of 5 to 60 ms at the shard's quota. To keep requests full when the rate is the bottleneck, each
-//! request also takes entries from paused lanes, as far as they have tokens.
+//! request also takes entries from paused lanes if there are tokens for these entries.
 //!
 //! A busy shard does not delay records for other shards as long as the buffer has capacity. When the busy shard's
 //! records fill the buffer, the source waits, and all later records wait as well, because memory is bounded. A single
@@ -45,7 +45,7 @@
 //!
 //! # Finding the shard of a record
 //!
-//! Each response contains the shard of every delivered record. From these, the sink learns which hash keys belong to
+//! Each response contains the shard of every delivered record. From this, the sink learns which hash keys belong to
 //! which shard: approximately after the first request, and precisely after several. No permission or additional call is
 //! needed. The sink detects a reshard when a response contains a new shard. It then closes the lane of the old shard,
 //! and moves the records to the new lanes, which start at the old lane's rate. On streams that [choose shards
@@ -68,9 +68,10 @@
 //!   in ten is throttled at random, a sink writes 98 % of the capacity; with three in ten, 87 %.
 //! - **Additional throttles lower the rate in proportion to their number**, by at most one fifth per event, and not
 //!   below 0.9 times the rate that the shard has accepted in the last second.
-//! - **After throttles the rate recovers**: it returns to the last rate without throttles within 1 to 3 seconds. Then
-//!   it grows, slowly at first, and faster with every 1.5 seconds without throttles. If the quota doubles, the rate
-//!   reaches the new quota in 6 seconds. The rate does not grow while the sink sends less than the rate permits.
+//! - **After throttles the rate recovers**: within 1 to 3 seconds, it returns to the last rate that the shard has
+//!   sustained. Then it grows, slowly at first, and faster with every 1.5 seconds without throttles. If the quota
+//!   doubles, the rate reaches the new quota in 6 seconds. The rate does not grow while the sink sends less than the
+//!   rate permits.
 //! - **If a shard accepts nothing**, the sink pauses, and then sends a few entries as a probe. The pauses last up to
 //!   0.15 seconds, or up to 1 second in an outage.
 //!

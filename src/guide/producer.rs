@@ -151,7 +151,7 @@
 //!
 //! let Err(error) = producer.close_within(Duration::from_secs(10)).await else { return Ok(()) };
 //! for undelivered in error.into_undelivered() {
-//!     // Store them elsewhere. Some may be in the stream.
+//!     // Store the records elsewhere. Some of them might be in the stream.
 //!     println!("{}, may be written: {}", undelivered.reason(), undelivered.may_have_been_written());
 //! #   assert!(undelivered.may_have_been_written());
 //! }

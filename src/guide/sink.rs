@@ -108,9 +108,10 @@
 //!
 //! # Polling
 //!
-//! Requests in flight run in spawned tasks, so they complete even if the sink is not polled. Retries and partial
-//! requests are sent only while the sink is polled by `forward`, `feed`, `flush`, or `close`. If your program does not
-//! poll the sink for long periods, use a [producer](super::producer), whose driver task polls the sink.
+//! Requests in flight run in spawned tasks, so they complete even if the sink is not polled. New requests, including
+//! retries and partial requests, are sent only while the sink is polled by `forward`, `feed`, `flush`, or `close`. If
+//! your program does not poll the sink for long periods, use a [producer](super::producer), whose driver task polls the
+//! sink.
 //!
 //! # Status, metrics and logs
 //!

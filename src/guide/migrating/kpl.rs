@@ -6,8 +6,8 @@
 //! # Differences
 //!
 //! - There is no native process. Therefore there is no `LogLevel`, no temporary directory, and no daemon to monitor.
-//! - **Records do not expire.** The KPL fails a record after 30 s (`RecordTtl`). This crate retries it unless you set a
-//!   deadline.
+//! - **Records do not expire.** In the KPL, a record expires after 30 s (`RecordTtl`). This crate retries a record
+//!   indefinitely, unless you set a deadline.
 //! - **Memory is bounded.** The KPL's `addUserRecord` always accepts the record. With this crate, `put` waits while the
 //!   buffer is full, and `try_put` returns the record in an error.
 //! - **Throttles lower the send rate** to a shard. The KPL continues to send at 150 % of the quota.

@@ -133,11 +133,11 @@
 //!       |               |                  |                     |                        |
 //!       +---------------+-----------+------+---------------------+                        |
 //!                                   v                            v                        |
-//!                     requeue, back off, send again        Fatal: immediately; Credentials|
-//!                                   |                      and Blocked: after 5 minutes   |
-//!              deadline passed, or  |                      without success: the error     |
-//!             no attempts left (**) |                      is reported as Refused (*)     |
-//!                                   v                                                     |
+//!                     requeue, back off, send again        Fatal: immediately             |
+//!                                   |                      Credentials, Blocked: after    |
+//!              deadline passed, or  |                      5 minutes without success;     |
+//!             no attempts left (**) |                      the error is reported as       |
+//!                                   v                      Refused (*)                    |
 //!                     record fails permanently <------------------------------------------+
 //!                                   |
 //!                                   +--> with a receipt             completes the receipt

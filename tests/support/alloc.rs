@@ -19,8 +19,9 @@ fn count(bytes: isize) {
     PEAK.set(PEAK.get().max(current));
 }
 
-// SAFETY: forwards to `System`. Counting does not allocate, because the cells have no destructor to register.
-// `realloc` is the trait's default, so both allocations are counted until the old one is freed.
+// SAFETY: all calls are forwarded to `System`. Counting does not allocate, because the thread-local cells have no
+// destructor to register. `realloc` is the trait's default, which allocates the new block before it frees the old one,
+// so that the count includes both for a moment.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -35,12 +36,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Returns the bytes allocated and not yet freed by this thread.
+/// Returns the number of bytes that this thread has allocated and not yet freed.
 pub fn current() -> isize {
     CURRENT.get()
 }
 
-/// Resets the peak to the current value, and returns it.
+/// Sets the peak to the current number of allocated bytes and returns that number.
 pub fn reset_peak() -> isize {
     PEAK.set(current());
     current()

@@ -3,11 +3,11 @@
 use std::env::consts::EXE_EXTENSION;
 use std::process::Command;
 
-/// Returns a command for the example, without the developer's AWS configuration in its environment.
+/// Returns a command that runs the example. Its environment excludes the developer's AWS configuration.
 pub fn example(name: &str) -> Command {
     let target = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
     let program = target.join("examples").join(name).with_extension(EXE_EXTENSION);
-    // `cargo test` builds the examples, `cargo test --test ..` does not.
+    // `cargo test` builds the examples, but `cargo test --test ..` does not.
     assert!(program.exists(), "example {name} is not built; run cargo build --example {name}");
     let mut command = Command::new(program);
     command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true");

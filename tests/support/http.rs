@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_types::body::SdkBody;
 
-/// HTTP request that was sent.
+/// HTTP request sent by the SDK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     pub method: String,
@@ -27,7 +27,7 @@ impl Sent {
     }
 }
 
-/// HTTP response.
+/// HTTP response that [`Wire`] returns.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -42,7 +42,7 @@ impl Answer {
     }
 }
 
-/// Connector that returns the same response to every request.
+/// Connector that records requests and returns the same response to each of them.
 #[derive(Debug, Clone)]
 pub struct Wire {
     answer: Arc<Mutex<Answer>>,
@@ -59,13 +59,13 @@ impl Wire {
         *self.answer.lock().unwrap() = answer;
     }
 
-    /// Takes the requests sent since the last call.
+    /// Returns the requests sent since the last call of this function.
     pub fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
     /// Returns the configuration of a client that uses this connector. The clock is fixed and requests have no
-    /// invocation id, so equal requests have equal signatures.
+    /// invocation ID, so that equal requests have equal signatures.
     pub fn config(&self) -> Builder {
         let wire = self.clone();
         Config::builder()

@@ -18,7 +18,7 @@ pub const THROTTLE: &str = "ProvisionedThroughputExceededException";
 type Answer = Result<PutRecordsResponse, BoxError>;
 type Script = Box<dyn FnMut(usize, &PutRecordsRequest) -> Answer + Send>;
 
-/// Service that records its requests. Clones share the script and the records.
+/// Service that records its requests. Clones share the script and the recorded requests.
 #[derive(Clone)]
 pub struct MockService {
     state: Arc<Mutex<State>>,
@@ -32,19 +32,20 @@ struct State {
 }
 
 impl MockService {
-    /// Responds with the result of `script`, which gets the index of the call and the request.
+    /// Creates a service that responds with the result of `script`. The script receives the index of the call and the
+    /// request.
     pub fn new(script: impl FnMut(usize, &PutRecordsRequest) -> Answer + Send + 'static) -> Self {
         let script = Box::new(script);
         let state = State { script, requests: Vec::new(), delivered: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)), round_trip: Duration::from_millis(20) }
     }
 
-    /// Delivers all records.
+    /// Creates a service that delivers all records.
     pub fn delivering() -> Self {
         Self::new(|_, request| Ok(all_delivered(request)))
     }
 
-    /// Fails the first `times` calls with this error code, then delivers all records.
+    /// Creates a service that fails the first `times` calls with this error code, and then delivers all records.
     pub fn failing(times: usize, code: &'static str) -> Self {
         Self::new(
             move |call, request| {
@@ -53,7 +54,7 @@ impl MockService {
         )
     }
 
-    /// Rejects the entries whose data begins with "bad", delivers the others.
+    /// Creates a service that rejects the entries whose data begins with "bad", and delivers the others.
     pub fn rejecting_bad() -> Self {
         Self::new(|_, request| {
             let delivered = all_delivered(request).into_results();
@@ -124,7 +125,7 @@ pub fn all_delivered(request: &PutRecordsRequest) -> PutRecordsResponse {
     answer_each(request, |_| true)
 }
 
-/// Returns a response that reports entry `n` as delivered if `arrives(n)`, and as throttled otherwise.
+/// Returns a response that reports entry `n` as delivered if `arrives(n)` is `true`, and as throttled otherwise.
 pub fn answer_each(
     request: &PutRecordsRequest,
     mut arrives: impl FnMut(usize) -> bool,
@@ -158,7 +159,7 @@ pub fn texts(undelivered: &[Undelivered]) -> Vec<String> {
     undelivered.iter().map(|undelivered| text(undelivered.record().data())).collect()
 }
 
-/// Returns records with the numbers of `range` as payloads.
+/// Returns records whose payloads are the numbers in `range`.
 pub fn records(range: std::ops::Range<usize>) -> impl Iterator<Item = Record> + Clone {
     range.map(|number| Record::from(number.to_string()))
 }

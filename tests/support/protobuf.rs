@@ -1,4 +1,4 @@
-//! Aggregates encoded and decoded by prost, to compare with this crate.
+//! Aggregates encoded and decoded by prost, as a reference for this crate.
 
 use bytes::Bytes;
 use kinesis_sink::record::HashKey;
@@ -15,7 +15,8 @@ pub struct AggregatedRecord {
     pub records: Vec<Record>,
 }
 
-/// Required fields are optional here, so that missing ones are detected. There are no tags, so prost skips them.
+/// Required fields are declared as optional, so that missing ones are detected. Tags are not declared, so prost skips
+/// them.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
     #[prost(uint64, optional, tag = "1")]
@@ -29,7 +30,7 @@ pub struct Record {
 /// Partition key, explicit hash key and payload of a member.
 pub type Read = (String, Option<HashKey>, Bytes);
 
-/// Returns the members of an aggregate with this message, or `None` if the message is invalid.
+/// Returns the members in the message of an aggregate, or `None` if the message is invalid.
 pub fn members(message: &[u8]) -> Option<Vec<Read>> {
     let message = AggregatedRecord::decode(message).ok()?;
     let keys = message.partition_key_table;
@@ -50,12 +51,12 @@ pub fn members(message: &[u8]) -> Option<Vec<Read>> {
     message.records.into_iter().map(member).collect()
 }
 
-/// Returns the aggregate of this message: magic, message and digest.
+/// Returns an aggregate with this message: the magic bytes, the message and its digest.
 pub fn wrapped(message: &[u8]) -> Bytes {
     [&b"\xf3\x89\x9a\xc2"[..], message, &Md5::digest(message)].concat().into()
 }
 
-/// Returns the message of a valid aggregate.
+/// Returns the message in a valid aggregate.
 pub fn message_of(aggregate: &Bytes) -> Bytes {
     assert_eq!(wrapped(&aggregate[4..aggregate.len() - 16]), aggregate);
     aggregate.slice(4..aggregate.len() - 16)

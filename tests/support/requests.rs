@@ -1,4 +1,4 @@
-//! Random requests, and a comparison of the serializers.
+//! Random requests, and an assertion that compares the serializers.
 
 use aws_sdk_kinesis::Client;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ const STREAMS: [&str; 3] = [
 ];
 
 fn key() -> impl Strategy<Value = String> {
-    // Characters that JSON writers escape or treat differently.
+    // Characters that JSON writers escape or treat differently from each other.
     let special = prop::sample::select(vec![
         '"',
         '\\',
@@ -51,7 +51,7 @@ fn hash_key() -> impl Strategy<Value = HashKey> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    // Includes the lengths at which the head of a CBOR string grows.
+    // The ranges include the lengths at which the header of a CBOR string grows.
     let length = prop_oneof![0..2_000_usize, 22..26_usize, 254..258_usize];
     let data = length.prop_flat_map(|length| vec(any::<u8>(), length));
     (data, option::of(key()), option::of(hash_key())).prop_map(|(data, key, hash_key)| {
@@ -64,7 +64,7 @@ pub fn request() -> impl Strategy<Value = PutRecordsRequest> {
         .prop_map(|(stream, entries)| PutRecordsRequest::new(stream.parse().unwrap(), entries))
 }
 
-/// Returns a request of 500 entries of up to 70 KB.
+/// Returns a request with 500 entries of up to 70 KB each.
 pub fn full_request() -> PutRecordsRequest {
     let entry = |number: usize| {
         let data: Vec<u8> = (0..number * 41).map(|byte| (byte * 31 + number) as u8).collect();
@@ -81,7 +81,7 @@ pub fn full_request() -> PutRecordsRequest {
 /// Asserts that direct serialization sends the same HTTP request as the SDK's serializer, and returns that request.
 pub async fn assert_same_bytes(wire: &Wire, client: &Client, request: &PutRecordsRequest) -> Sent {
     let direct = PutRecords::new(client);
-    // The response need not match the request: only the sent bytes are compared.
+    // The response does not have to match the request, because only the sent bytes are compared.
     let _ = direct.clone().with_sdk_serialization().oneshot(request.clone()).await;
     let _ = direct.oneshot(request.clone()).await;
     let [sdk, direct] = wire.take().try_into().expect("two requests were sent");

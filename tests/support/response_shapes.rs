@@ -1,4 +1,4 @@
-//! Shapes of results that emulators and proxies write, with their meanings.
+//! JSON shapes of entry results that emulators and proxies write, and what this crate has to make of them.
 
 use kinesis_sink::service::{
     Classify, DefaultClassify, Entry, EntryClass, Placement, PutRecords, PutRecordsErrorKind,
@@ -11,10 +11,10 @@ use super::http::{Answer, Wire};
 
 enum Meaning {
     Delivered,
-    /// The record may have been written.
+    /// It is unknown whether the record was written.
     Unknown,
     Failed(&'static str),
-    /// The whole response is unreadable.
+    /// The whole response cannot be parsed.
     Unreadable,
 }
 
@@ -36,7 +36,8 @@ fn results() -> Vec<(Value, Meaning)> {
         (json!({"ShardId": "", "SequenceNumber": "", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": null, "SequenceNumber": null, "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ErrorCode": "Busy", "ErrorMessage": null}), Failed("Busy")),
-        // A contradictory result is a failure: a retry may duplicate the record, a delivery could lose it.
+        // A contradictory result counts as failed: a retry can duplicate the record, but reporting a delivery could
+        // lose it.
         (json!({"ShardId": "s", "SequenceNumber": "1", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": "", "SequenceNumber": "1"}), Unknown),
         (json!({"ShardId": "s", "SequenceNumber": ""}), Unknown),
@@ -53,7 +54,7 @@ fn results() -> Vec<(Value, Meaning)> {
     ]
 }
 
-/// Returns responses with this result, and with other members that do not change its meaning.
+/// Returns responses that contain this result and other members, which do not change its meaning.
 fn around(result: &Value) -> [Value; 5] {
     let records = json!([result]);
     [
@@ -65,7 +66,7 @@ fn around(result: &Value) -> [Value; 5] {
     ]
 }
 
-/// Checks that each of the services reads each shape with its meaning.
+/// Checks that each service gives each result shape the expected meaning.
 pub async fn check(wire: &Wire, services: &[PutRecords], encode: impl Fn(&Value) -> Answer) {
     let entry = Entry::new("data".into(), Some("key".into()), None);
     let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);

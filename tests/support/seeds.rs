@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Time after which a seed counts as hung. A seed normally takes milliseconds.
+/// Time limit for one seed, after which the seed counts as hung. A seed normally takes milliseconds.
 const HUNG_AFTER: Duration = Duration::from_secs(120);
 
-/// Checks seeds and returns how many: 0 to `default`, or `<MODULE>_SEEDS` of them, or the single `<MODULE>_SEED`.
+/// Checks seeds in parallel and returns the number of seeds.
+///
+/// The seeds are 0 to `default` (exclusive). The environment variable `<MODULE>_SEEDS` overrides `default`, and
+/// `<MODULE>_SEED` selects a single seed.
 ///
 /// # Panics
 ///
-/// A seed fails. A seed that hangs aborts the process.
+/// Panics if the check of a seed fails. Aborts the process if a seed hangs.
 pub fn check_all(
     module: &str,
     default: u64,
@@ -58,7 +61,7 @@ pub fn check_all(
 }
 
 fn replay(module: &str, seed: u64) -> String {
-    // Debug assertions run only in debug builds, so the profile has to match.
+    // Debug assertions run only in debug builds, so the replay has to use the same profile.
     let profile = if cfg!(debug_assertions) { "" } else { " --release" };
     format!(
         "{}_SEED={seed} cargo test{profile} --test {} {module}::",
@@ -67,7 +70,7 @@ fn replay(module: &str, seed: u64) -> String {
     )
 }
 
-/// Aborts the process, because a test cannot stop a thread that loops forever.
+/// Aborts the process if a seed hangs, because a test cannot stop a thread that loops forever.
 fn abort_if_hung(module: &str, running: &[(u64, Instant)]) {
     if let Some((seed, _)) = running.iter().find(|(_, at)| at.elapsed() > HUNG_AFTER) {
         eprintln!("seed {seed} hangs\nreplay: {}", replay(module, *seed));

@@ -1,4 +1,4 @@
-//! Tests of the `futures::Sink` contract and of the guarantees beyond it, for `KinesisSink` and `ProducerSink`.
+//! Tests of the `futures::Sink` contract and of additional guarantees, for `KinesisSink` and `ProducerSink`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use tower::{BoxError, Service};
 
 use super::mock_service::{self, MockService, numbers, records};
 
-/// A sink type that the contract is tested with.
+/// Sink type under test.
 pub trait Subject: Sink<Record, Error = Error> + Unpin + Send + Sized + 'static {
     fn from_sink(sink: KinesisSink) -> Self;
 
@@ -63,9 +63,9 @@ macro_rules! contract {
             start_send_returns_record_when_full
             poll_ready_is_pending_while_full
             buffer_bytes_bounds_accepted_records
-            flush_completes_when_all_are_settled
-            close_is_idempotent_and_final
-            poll_ready_is_ready_until_closed
+            flush_completes_when_all_are_delivered
+            close_is_idempotent_and_rejects_records
+            poll_ready_fails_only_after_close_completes
             close_through_adapters_delivers_all
             feed_returns_invalid_record
             largest_record_is_sent_when_allowed
@@ -76,8 +76,8 @@ macro_rules! contract {
             fanout_with_and_buffer_deliver_all
             slow_source_sends_once_per_round_trip
             idle_sink_sends_record_immediately
-            busy_service_gets_fuller_requests
-            dropped_futures_lose_no_record
+            batch_is_formed_when_service_is_ready
+            dropped_futures_do_not_lose_records
             sink_moves_between_tasks
             ready_source_lets_other_tasks_run
             aggregates_are_encoded_over_many_polls
@@ -208,7 +208,7 @@ pub async fn buffer_bytes_bounds_accepted_records<S: Subject>() {
     assert_eq!(service.delivered().len(), 100);
 }
 
-pub async fn flush_completes_when_all_are_settled<S: Subject>() {
+pub async fn flush_completes_when_all_are_delivered<S: Subject>() {
     let service = MockService::new(|call, request| {
         Ok(mock_service::answer_each(request, |place| call > 0 || place > 0))
     });
@@ -229,7 +229,7 @@ pub async fn flush_completes_when_all_are_settled<S: Subject>() {
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
 }
 
-pub async fn close_is_idempotent_and_final<S: Subject>() {
+pub async fn close_is_idempotent_and_rejects_records<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     sink.feed(Record::from("one")).await.unwrap();
@@ -244,7 +244,7 @@ pub async fn close_is_idempotent_and_final<S: Subject>() {
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
 }
 
-pub async fn poll_ready_is_ready_until_closed<S: Subject>() {
+pub async fn poll_ready_fails_only_after_close_completes<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = task::spawn(S::new(&service));
     sink.enter(|_, sink| sink.start_send(Record::from("one"))).unwrap();
@@ -263,7 +263,7 @@ pub async fn poll_ready_is_ready_until_closed<S: Subject>() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-/// Fails the second request and throttles every third entry of the third one.
+/// Returns a service that fails the second request and throttles every third entry of the third request.
 fn failing_temporarily() -> MockService {
     MockService::new(|call, request| match call {
         1 => Err(mock_service::service_error("InternalFailure")),
@@ -403,7 +403,7 @@ pub async fn pending_polls_wake_newest_waker<S: Subject>() {
         let mut second = task::spawn(());
         assert!(second.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
         drop(other);
-        // Less than the linger, whose timer would wake every task.
+        // The sleep is shorter than the linger, whose timer would wake every task.
         sleep(Duration::from_millis(50)).await;
         assert!(second.is_woken(), "{method:?} while the service is busy");
     }
@@ -483,7 +483,7 @@ pub async fn idle_sink_sends_record_immediately<S: Subject>() {
     assert_eq!(began.elapsed().as_millis(), 20, "one round trip");
 }
 
-pub async fn busy_service_gets_fuller_requests<S: Subject>() {
+pub async fn batch_is_formed_when_service_is_ready<S: Subject>() {
     let service = MockService::delivering();
     let busy = tower::limit::ConcurrencyLimit::new(service.clone(), 1);
     let mut other = busy.clone();
@@ -497,14 +497,14 @@ pub async fn busy_service_gets_fuller_requests<S: Subject>() {
     assert_eq!(service.requests().len(), 0);
     drop(other);
     for _ in 0..2 {
-        // The first round only wakes the task that waits until the service is ready.
+        // The first round only wakes the task that waits for the service to become ready.
         sleep(Duration::from_millis(1)).await;
         assert_pending!(sink.enter(|cx, sink| sink.poll_flush(cx)));
     }
     assert_eq!(service.sizes(), [10], "the batch is formed once the service is ready");
 }
 
-pub async fn dropped_futures_lose_no_record<S: Subject>() {
+pub async fn dropped_futures_do_not_lose_records<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     assert!(sink.send(Record::from("one")).now_or_never().is_none());
@@ -528,7 +528,7 @@ pub async fn sink_moves_between_tasks<S: Subject>() {
     assert_eq!(service.delivered(), numbers(0..1_500));
 }
 
-/// Counts how often other tasks can run, with a task that yields in a loop.
+/// Counts how often other tasks can run. The counting task yields in a loop.
 struct YieldCounter {
     count: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -555,7 +555,7 @@ impl YieldCounter {
 }
 
 pub async fn ready_source_lets_other_tasks_run<S: Subject>() {
-    // Fewer than the buffer holds.
+    // Fewer than the buffer's capacity, so that the sink is always ready.
     const RECORDS: usize = 9_000;
     let service = MockService::delivering();
     let mut sink = S::new(&service);

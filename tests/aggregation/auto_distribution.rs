@@ -1,4 +1,4 @@
-//! Streams switched to AUTO, which ignores partition keys, while records are sent.
+//! Tests that switch a stream to AUTO distribution while records are sent. An AUTO stream ignores partition keys.
 #![cfg(feature = "sim")]
 
 use std::collections::{HashMap, HashSet};
@@ -40,8 +40,8 @@ fn record(number: usize, keys: usize) -> Record {
     Record::from((format!("key-{}", number % keys), format!("{number:06}")))
 }
 
-/// Returns the numbers of the records that a KCL consumer reads. The KCL discards an aggregate if one of its members
-/// hashes outside of the shard.
+/// Returns the numbers of the records that a KCL consumer receives. The KCL discards an aggregate if the hash of any
+/// member is outside the shard's hash range.
 fn found(stream: &SimStream) -> HashSet<usize> {
     let ranges: HashMap<String, HashRange> =
         stream.shards().iter().map(|shard| (shard.id().to_owned(), shard.range())).collect();
@@ -60,8 +60,10 @@ fn found(stream: &SimStream) -> HashSet<usize> {
     found
 }
 
-/// Sends records and switches the stream to AUTO after 30 % of them. Returns the number of records that were reported
-/// as delivered but are not found by a consumer, the number reported as delivered, and the first error.
+/// Sends records, and switches the stream to AUTO after the first 30 %.
+///
+/// Returns the number of lost records (reported as delivered, but not received by a KCL consumer), the number of
+/// records reported as delivered, and the first error.
 async fn send_through_switch(
     stream: &SimStream,
     mut sink: KinesisSink,
@@ -101,7 +103,7 @@ async fn send_through_switch(
 }
 
 #[tokio::test(start_paused = true)]
-async fn switch_to_auto_loses_no_aggregate() {
+async fn switch_to_auto_does_not_lose_records() {
     for (aggregation, keys) in [
         (Aggregation::PerKey, 10),
         (Aggregation::PerKey, 1_000),
@@ -130,7 +132,7 @@ fn assert_refused(error: Option<Error>, fix: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switch_to_auto_is_refused_with_ordering() {
+async fn ordered_sink_rejects_switch_to_auto() {
     let stream = stream();
     let sink = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
     let sink = sink.build(&stream.client()).unwrap();
@@ -141,25 +143,26 @@ async fn switch_to_auto_is_refused_with_ordering() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn auto_stream_is_refused_with_ordering() {
+async fn ordered_sink_rejects_auto_stream() {
     let stream = stream();
     stream.set_distribution(Distribution::Auto).unwrap();
     let ordered = builder(Aggregation::Off).with_ordering(RecordOrdering::PerKey);
     let mut sink = ordered.build(&stream.client()).unwrap();
     assert_refused(sink.feed(record(0, 1)).await.err(), "set the ordering to Unordered");
     assert_eq!(stream.stats().requests, 0);
-    // Without ordering and aggregation, the stream is not described.
+    // A sink without ordering and aggregation does not describe the stream, so the count stays at 1.
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     sink.send(record(0, 1)).await.unwrap();
     assert_eq!(stream.stats().descriptions, 1);
 }
 
-/// Describes the stream in every third call, beginning with the first. The other calls fail or never complete.
+/// [`StreamInfo`] whose `describe_stream` succeeds in every third call, starting with the first. The other calls fail
+/// or never complete.
 #[derive(Clone)]
 struct Unreliable {
     stream: SimStream,
     calls: Arc<AtomicUsize>,
-    /// Error code of the failing calls, or `None` if they never complete.
+    /// Error code of these other calls, or `None` if they never complete.
     code: Option<&'static str>,
 }
 
@@ -185,7 +188,7 @@ impl StreamInfo for Unreliable {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alternating_distribution_loses_no_record() {
+async fn distribution_changes_do_not_lose_records() {
     for code in [Some("LimitExceededException"), Some("AccessDeniedException"), None] {
         for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
             let stream = stream();
@@ -204,7 +207,7 @@ async fn alternating_distribution_loses_no_record() {
                     0 => stream.set_distribution(Distribution::UserPartitionKey).unwrap(),
                     _ => {}
                 }
-                // The sink refuses records while it knows that the stream is AUTO.
+                // The sink rejects records while it considers the stream to be AUTO.
                 if let Ok(receipt) = producer.put(record(number, 50)).await {
                     receipts.push((number, receipt));
                 }
@@ -237,7 +240,7 @@ fn without_listing(stream: &SimStream) -> impl StreamInfo + 'static {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undescribed_switch_to_auto_loses_no_record() {
+async fn switch_without_description_loses_no_records() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let stream = stream();
         let ordered = builder(aggregation).with_ordering(RecordOrdering::PerKey);
@@ -258,7 +261,7 @@ async fn undescribed_switch_to_auto_loses_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switch_to_auto_and_back_resumes() {
+async fn sink_resumes_after_switch_to_auto_and_back() {
     let stream = stream();
     let mut sink = builder(Aggregation::PerKey).build(&stream.client()).unwrap();
     for number in 0..4_000 {
@@ -287,7 +290,7 @@ async fn switch_to_auto_and_back_resumes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reshards_request_no_description() {
+async fn resharding_does_not_describe_stream_again() {
     for mode in [StreamMode::Provisioned, StreamMode::OnDemand] {
         for aggregation in [Aggregation::PerKey, Aggregation::PerShard, Aggregation::Off] {
             let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
@@ -317,7 +320,7 @@ fn reshard(stream: &SimStream, turn: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unlisted_reshards_limit_descriptions() {
+async fn descriptions_are_bounded_without_listing() {
     for (mode, most) in [(StreamMode::Provisioned, 1), (StreamMode::OnDemand, 11)] {
         let stream = SimStream::builder().with_shards(4).with_seed(1).with_mode(mode);
         let stream = stream.build().unwrap();
@@ -337,7 +340,7 @@ async fn unlisted_reshards_limit_descriptions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switch_to_auto_is_refused_without_listing() {
+async fn switch_to_auto_is_detected_without_listing() {
     let stream = stream();
     let builder = builder(Aggregation::PerKey).with_stream_info(without_listing(&stream));
     let mut sink = builder.build_with(stream.service()).unwrap();

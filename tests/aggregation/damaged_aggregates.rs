@@ -1,5 +1,5 @@
-//! Aggregates with flipped, removed and repeated bytes, compared with prost. About half of them get a valid digest, so
-//! that the damage reaches the protobuf decoder.
+//! Decodes randomly damaged aggregates and compares the result with prost. About half of the cases are damaged before
+//! the digest is computed, so that the damage reaches the protobuf decoder instead of failing the digest check.
 
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ fn million_mutations_decode_like_prost() {
     run(1_000_000);
 }
 
-/// Runs cases with consecutive seeds, or the single case `AGGREGATE_SEED`.
+/// Runs this number of cases with consecutive seeds, or only the seed `AGGREGATE_SEED` if that variable is set.
 fn run(cases: u64) {
     let seeds = match std::env::var("AGGREGATE_SEED") {
         Ok(seed) => {
@@ -75,7 +75,7 @@ fn run(cases: u64) {
     );
 }
 
-/// Asserts that the data is decoded as by prost. Returns `true` if it is an aggregate.
+/// Asserts that this crate and prost decode `data` to the same members. Returns `true` if the data is an aggregate.
 fn check(data: &Bytes, message: Option<&[u8]>) -> bool {
     let members = deaggregate(data);
     let aggregate = members.is_aggregate();
@@ -102,7 +102,7 @@ fn check(data: &Bytes, message: Option<&[u8]>) -> bool {
     true
 }
 
-/// Returns `true` if the message may contain a group. prost skips groups, this crate rejects them.
+/// Returns `true` if the message might contain a protobuf group. prost skips groups, whereas this crate rejects them.
 fn may_contain_group(message: &[u8]) -> bool {
     let opens = message.iter().position(|byte| byte & 7 == 3);
     opens.is_some_and(|index| message[index..].iter().any(|byte| byte & 7 == 4))
@@ -152,7 +152,7 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
             bytes.splice(index..index, repeated);
         }
         _ => {
-            // Large numbers, fields of all kinds, and groups.
+            // Inserts a large varint, a field or the start of one, or a group.
             let index = rng.usize(..=bytes.len());
             let fields: [&[u8]; 5] = [
                 b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",

@@ -1,4 +1,4 @@
-//! `deaggregate` allocates at most 12 bytes per byte of data, plus 24.
+//! Tests that `deaggregate` allocates at most 12 bytes per byte of data, plus 24 bytes.
 
 use bytes::Bytes;
 use kinesis_sink::aggregate::deaggregate;
@@ -13,7 +13,7 @@ fn with_peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
     (result, (alloc::peak() - before) as usize)
 }
 
-/// Asserts the bound and the number of members, and returns the peak of allocated bytes.
+/// Asserts the number of members and the memory bound. Returns the maximum number of allocated bytes.
 fn decode_peak(case: &str, data: &Bytes, members: usize) -> usize {
     let (decoded, peak) = with_peak(|| deaggregate(data).count());
     assert_eq!(members, decoded, "{case}");
@@ -35,7 +35,7 @@ const SMALLEST_RECORD: &[u8] = b"\x1a\x04\x08\0\x1a\0";
 const MIB: usize = 1024 * 1024;
 
 #[test]
-fn plain_data_allocates_only_its_handle() {
+fn plain_data_allocates_at_most_24_bytes() {
     for (case, data) in [
         ("zeros", Bytes::from(vec![0; 10 * MIB])),
         ("magic and zeros", [&b"\xf3\x89\x9a\xc2"[..], &vec![0; 10 * MIB]].concat().into()),
@@ -55,7 +55,7 @@ fn plain_data_allocates_only_its_handle() {
 
 #[test]
 fn large_tables_stay_within_memory_bound() {
-    // Keys of more than 23 bytes are not stored inline, and lengths from 128 on take two bytes.
+    // Keys of more than 23 bytes are not stored inline, and lengths of 128 and more take two bytes as a varint.
     for length in [0, 1, 2, 8, 21, 22, 23, 24, 25, 31, 32, 33, 126, 127, 128, 129, 1_000] {
         let table = field(0x0a, &vec![b'k'; length]).repeat(MIB / (length + 2));
         let peak = decode_peak("keys", &wrapped(&[&table, SMALLEST_RECORD].concat()), 1);
@@ -65,7 +65,7 @@ fn large_tables_stay_within_memory_bound() {
         let table = field(0x12, &vec![b'1'; digits]).repeat(MIB / (digits + 2));
         decode_peak("hash keys", &wrapped(&[b"\x0a\0", &table[..], SMALLEST_RECORD].concat()), 1);
     }
-    // The error is found after the table was built.
+    // The decoder detects the invalid key only after it has built the table.
     let table = b"\x0a\0".repeat(MIB);
     decode_peak(
         "an invalid key at the end",

@@ -11,7 +11,7 @@ use prost::Message;
 use crate::support::protobuf;
 use crate::support::protobuf::{AggregatedRecord, Read, Record, message_of, wrapped};
 
-// Aggregates written by AWS's library.
+// Aggregates written by AWS's library, in hexadecimal.
 const THREE: &str = "f3899ac20a01610a01621a0508001a01781a0508011a01791a0508001a017a51dbe40e0733401ee69b9d97b9c\
                      19243";
 const PLACED: &str = "f3899ac20a03706b310a03706b32120130122733343032383233363639323039333834363334363333373436\
@@ -28,7 +28,7 @@ fn read(member: &Member) -> Read {
     (key, member.explicit_hash_key(), member.data().clone())
 }
 
-/// Asserts that `data` is returned unchanged as a single member.
+/// Asserts that `deaggregate` returns `data` unchanged as a single member.
 fn assert_plain(data: &Bytes) {
     let mut members = deaggregate(data);
     assert!(!members.is_aggregate());
@@ -84,7 +84,8 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
     vec(member, 1..300)
 }
 
-/// Returns the message of `encode` for prost: the tables have each entry once, in the order of first use.
+/// Returns the message that `encode` should write, as a prost message. Each table lists every entry once, in the order
+/// of first use.
 fn derived(members: &[Member]) -> AggregatedRecord {
     fn index(table: &mut Vec<String>, entry: String) -> u64 {
         let index = table.iter().position(|known| *known == entry).unwrap_or(table.len());
@@ -104,20 +105,21 @@ fn derived(members: &[Member]) -> AggregatedRecord {
     message
 }
 
-/// Encodes a valid message in a form that this crate never writes: tables after the records, unknown fields of every
-/// kind at both levels, tags, and repeated required fields.
+/// Encodes a valid message in a form that this crate reads but never writes: the tables follow the records, the message
+/// and its records contain unknown fields of several wire types, and the records contain tags and repeated required
+/// fields.
 fn unusual(message: &AggregatedRecord) -> Vec<u8> {
     let unknown: [&[u8]; 4] = [
-        b"\x78\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", // 15: the largest varint
-        b"\x79\0\0\0\0\0\0\0\0",                         // 15: eight bytes
-        b"\x7d\0\0\0\0",                                 // 15: four bytes
-        b"\x82\x7d\x03\x0a\x01\xff",                     // 2000: bytes that look like a table
+        b"\x78\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", // field 15: the largest varint
+        b"\x79\0\0\0\0\0\0\0\0",                         // field 15: eight bytes
+        b"\x7d\0\0\0\0",                                 // field 15: four bytes
+        b"\x82\x7d\x03\x0a\x01\xff",                     // field 2000: bytes that look like a table
     ];
     let mut out = Vec::new();
     for record in &message.records {
-        // Index and data of the record follow, and override these.
+        // The key index and data of the record follow and override these values.
         let mut inner = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x03old".to_vec();
-        inner.extend(b"\x22\x06\x0a\x01k\x12\x01v\x22\0"); // two tags, one without its key
+        inner.extend(b"\x22\x06\x0a\x01k\x12\x01v\x22\0"); // two tags: one with a key, one empty
         inner.extend(record.encode_to_vec());
         inner.extend(unknown.concat());
         out.push(0x1a);
@@ -176,7 +178,7 @@ fn damaged_aggregate_is_plain_data() {
     assert_plain(&Bytes::new());
     assert_plain(&Bytes::from_static(b"a line"));
     assert_plain(&Bytes::from_static(b"\xf3\x89\x9a\xc2"));
-    // A valid digest of an empty message.
+    // An empty message with a valid digest.
     assert_plain(&wrapped(b""));
     let three = bytes(THREE);
     for length in 0..three.len() {

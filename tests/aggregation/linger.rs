@@ -1,5 +1,5 @@
-//! Members per aggregate and latency for each linger, in virtual time. The table in the documentation of `Linger` is
-//! printed by `cargo test --test aggregation linger -- --ignored --nocapture`.
+//! Number of members per aggregate and latency for each linger, in virtual time. To print the table in the
+//! documentation of `Linger`, run `cargo test --test aggregation linger -- --ignored --nocapture`.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tower::{BoxError, Service};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// Time for which the source runs.
+/// Duration for which the source yields records.
 const RUN_TIME: Duration = Duration::from_secs(10);
 const RECORD_BYTES: usize = 100;
 
@@ -75,7 +75,7 @@ impl Service<PutRecordsRequest> for FourShards {
 #[derive(Debug, Clone, Copy)]
 struct Packing {
     aggregation: Aggregation,
-    /// 0 for records without a key.
+    /// Number of distinct keys, or 0 for records without a key.
     keys: usize,
 }
 
@@ -116,7 +116,7 @@ impl fmt::Display for Packing {
 
 struct Measured {
     counts: Counts,
-    /// Times from acceptance to delivery, sorted.
+    /// Durations from acceptance to delivery, in ascending order.
     latencies: Vec<Duration>,
 }
 
@@ -143,7 +143,7 @@ impl fmt::Display for Measured {
     }
 }
 
-/// Returns numbers at an even rate: one per tick up to 1,000 per second, several per millisecond above.
+/// Returns a stream of record numbers at a constant rate. Above 1,000 per second, each tick yields several numbers.
 fn source(per_second: usize) -> impl Stream<Item = usize> {
     let per_tick = per_second.div_ceil(1_000);
     let period = Duration::from_secs(1) * per_tick as u32 / per_second as u32;
@@ -215,7 +215,7 @@ async fn fixed_linger_packs_four_times_more() {
 #[tokio::test(start_paused = true)]
 async fn full_aggregate_skips_linger() {
     let measured = measure(PER_KEY_1, 10_000, FIXED_LONG).await;
-    // An aggregate is full after 48 ms, and then waits for at most one request in flight.
+    // At this rate, an aggregate is full after 48 ms. It then waits for at most one request in flight.
     assert!(measured.per_entry() > 470.0, "{}", measured.per_entry());
     assert!(measured.slowest() <= Duration::from_millis(48 + 2 * 20 + 1));
 }

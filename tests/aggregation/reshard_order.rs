@@ -1,5 +1,5 @@
-//! Order of keys in aggregates while a stream is resharded, both for consumers that discard misplaced aggregates, as the
-//! KCL does, and for consumers that decode every aggregate.
+//! Order of records with the same key in aggregates while a stream is resharded. The tests check the order for
+//! consumers that discard misplaced aggregates, such as the KCL, and for consumers that decode every aggregate.
 #![cfg(feature = "sim")]
 
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ async fn send_through_split(names_child: bool) -> (SimStream, RangesById, Kinesi
     record_ranges(&stream, &mut ranges);
     stream.split("shardId-000000000000").unwrap();
     record_ranges(&stream, &mut ranges);
-    // The response names a child shard, so the sink learns of the split before it sends both keys.
+    // The response to this record names a child shard, so the sink detects the split before it sends both keys.
     if names_child {
         sink.send(record("low", "0.5")).await.unwrap();
     }
@@ -82,7 +82,7 @@ async fn send_through_split(names_child: bool) -> (SimStream, RangesById, Kinesi
 }
 
 #[tokio::test(start_paused = true)]
-async fn split_keeps_order_for_both_readers() {
+async fn split_keeps_order_for_all_consumers() {
     let (stream, ranges, sink) = send_through_split(true).await;
     let orders = [[0, 1, 2], [0, 2, 1]];
     println!("{:?}", read(&stream, [0, 2, 1], None));
@@ -98,7 +98,7 @@ async fn split_keeps_order_for_both_readers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn split_misplaces_at_most_one_entry() {
+async fn undetected_split_misplaces_one_entry() {
     let (stream, ranges, sink) = send_through_split(false).await;
     for shards in [[0, 1, 2], [0, 2, 1]] {
         for discards in [None, Some(&ranges)] {
@@ -106,7 +106,7 @@ async fn split_misplaces_at_most_one_entry() {
             assert_eq!(first_copies(&read, "low"), ["low 0", "low 1", "low 2"], "{read:?}");
             assert_eq!(first_copies(&read, "high"), ["high 1"]);
         }
-        // Consumers that discard misplaced aggregates find each record once.
+        // Consumers that discard misplaced aggregates receive each record exactly once.
         assert_eq!(read(&stream, shards, Some(&ranges)).len(), 4);
     }
     assert_eq!(sink.totals().misplaced, 1);

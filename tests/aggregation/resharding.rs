@@ -1,4 +1,5 @@
-//! Aggregates on a stream that is split and merged while records are sent, read back like the KCL does.
+//! Aggregates on a stream that is split and merged while records are sent. The tests read the stream like a KCL
+//! consumer.
 #![cfg(feature = "aws-config")]
 
 use std::collections::{HashMap, HashSet};
@@ -21,7 +22,7 @@ const RECORDS: usize = 12_000;
 const KEYS: usize = 200;
 
 fn builder(aggregation: Aggregation) -> SinkBuilder {
-    // Small aggregates and requests, so that many are in flight during each reshard.
+    // Aggregates and requests are small, so that many are in flight during each reshard.
     KinesisSink::builder(STREAM)
         .with_aggregation(aggregation)
         .configure(|settings| settings.aggregate_bytes = 3_000)
@@ -57,7 +58,7 @@ async fn until_active(client: &Client) {
     }
 }
 
-/// Returns id, range and openness of all shards in order of creation.
+/// Returns the ID and the hash range of each shard, and `true` if the shard is open, in order of creation.
 async fn all_shards(client: &Client) -> Vec<(String, HashRange, bool)> {
     let response = client.list_shards().stream_name(STREAM).send().await.unwrap();
     let shards = response.shards.unwrap().into_iter().map(|shard| {
@@ -92,13 +93,13 @@ async fn merge(client: &Client) {
     until_active(client).await;
 }
 
-/// Records that a KCL consumer finds, shard by shard, parents before their children.
+/// Records that a KCL consumer receives when it reads shard by shard, parents before their children.
 #[derive(Default)]
 struct Read {
     numbers: Vec<usize>,
     in_closed_shards: HashSet<usize>,
     aggregates: usize,
-    /// Aggregates with a member that hashes outside of their shard.
+    /// Number of aggregates discarded because the hash of a member is outside the shard's hash range.
     discarded: usize,
 }
 
@@ -141,8 +142,10 @@ impl Read {
         self.numbers.extend(members.iter().map(|member| number(member.data())));
     }
 
-    /// Asserts that each record was found. Returns the number of duplicates, except in closed shards: a shard that opens
-    /// and closes between two listings is never listed, so the sink cannot verify its aggregates and resends them.
+    /// Asserts that each record was received. Returns the number of duplicates that are not in a closed shard.
+    ///
+    /// A shard that opens and closes between two listings is never listed. The sink cannot verify the aggregates in
+    /// such a shard and resends them, so duplicates in closed shards are expected.
     fn check_complete(&self) -> usize {
         let mut seen = vec![0_usize; RECORDS];
         for number in &self.numbers {
@@ -155,7 +158,7 @@ impl Read {
             .count()
     }
 
-    /// Asserts that the records of each key are in order, except for those with an explicit hash key.
+    /// Asserts that the records of each key are in order. Records with an explicit hash key are not checked.
     fn check_order(&self) {
         let mut last = HashMap::new();
         let mut seen = vec![false; RECORDS];
@@ -195,14 +198,14 @@ async fn send_and_reshard(builder: SinkBuilder) -> (Totals, Read) {
 }
 
 #[tokio::test]
-async fn per_shard_loses_no_record_on_reshard() {
+async fn per_shard_does_not_lose_records_on_reshard() {
     for key in [AggregateKey::FirstMember, AggregateKey::Kpl] {
         let builder =
             builder(Aggregation::PerShard).configure(|settings| settings.aggregate_key = key);
         let (totals, read) = send_and_reshard(builder).await;
         let duplicates = read.check_complete();
         assert!(read.aggregates > 100, "{}", read.aggregates);
-        // The sink learns of a split only from a misplaced aggregate.
+        // The sink detects a split only through a misplaced aggregate.
         assert!(read.discarded > 0);
         assert!(totals.requeued > 0);
         assert_eq!(duplicates, 0, "only discarded aggregates are sent again");

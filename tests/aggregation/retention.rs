@@ -1,4 +1,4 @@
-//! Memory of encoded aggregates is released when a record leaves its aggregate.
+//! Tests that a record that leaves its encoded aggregate does not keep the memory of the aggregate allocated.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::support::{alloc, mock_service};
 const MIB: usize = 1024 * 1024;
 const KEYS: usize = 4;
 const MEMBERS_PER_KEY: usize = 4_000;
-/// Memory that the remaining records may use: more than their size, but less than one aggregate.
+/// Maximum number of bytes that the remaining records can keep allocated. It is more than the size of the records, but
+/// less than the size of one aggregate.
 const MAX_RETAINED: isize = MIB as isize;
 
 fn builder() -> SinkBuilder {
@@ -35,7 +36,8 @@ fn entry_error(code: &str) -> Result<Placement, EntryError> {
     Err(EntryError::new(code, "no"))
 }
 
-/// Rejects aggregates with a record that begins with "stays", and throttles that record if it is alone.
+/// Rejects an aggregate if one of its records begins with "stays", throttles such a record if it is alone, and delivers
+/// all other entries.
 fn throttling_remaining(request: &PutRecordsRequest) -> PutRecordsResponse {
     let results = request.entries().iter().map(|entry| {
         let members: Vec<_> = deaggregate(entry.data()).collect();
@@ -51,7 +53,7 @@ fn throttling_remaining(request: &PutRecordsRequest) -> PutRecordsResponse {
 
 async fn feed_large(sink: &mut KinesisSink<Quiet>) {
     for n in 0..KEYS * MEMBERS_PER_KEY {
-        // The last record of each key shares an aggregate with the record that remains.
+        // The last record of each key is large, and is in the same aggregate as the remaining record.
         let size = if n < KEYS * (MEMBERS_PER_KEY - 1) { 1_000 } else { MIB };
         let record = Record::from(((n % KEYS).to_string(), vec![b'x'; size]));
         sink.feed(record).await.unwrap();
@@ -64,7 +66,7 @@ async fn feed_remaining(sink: &mut KinesisSink<Quiet>) {
     }
 }
 
-/// Service that does not store requests, because they would count as allocated memory.
+/// Service that does not record its requests, because recorded requests would count as allocated memory.
 type Quiet = kinesis_sink::service::DefaultService;
 
 fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::BoxError>) -> Quiet {
@@ -90,7 +92,7 @@ async fn isolated_record_releases_aggregate() {
     let mut sink = builder().build_with(service).unwrap();
     feed_large(&mut sink).await;
     feed_remaining(&mut sink).await;
-    // Rejected aggregates are bisected until each record is alone.
+    // The sink bisects rejected aggregates until each remaining record is alone.
     let flush = tokio::time::timeout(Duration::from_secs(60), sink.flush());
     assert!(flush.await.is_err(), "the remaining records are throttled");
     assert_eq!(sink.totals().delivered as usize, KEYS * MEMBERS_PER_KEY);
@@ -107,7 +109,7 @@ async fn expired_members_release_aggregate() {
     feed_large(&mut sink).await;
     sleep(Duration::from_millis(400)).await;
     feed_remaining(&mut sink).await;
-    // All records are sent together and fail. Those accepted first expire first.
+    // The requests with all records fail. The records that were accepted first also expire first.
     let flush = tokio::time::timeout(Duration::from_millis(750), sink.flush());
     assert!(flush.await.is_err());
     assert_eq!(sink.take_failed().len(), KEYS * MEMBERS_PER_KEY);
@@ -116,7 +118,7 @@ async fn expired_members_release_aggregate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn withdrawn_record_releases_aggregate() {
+async fn taken_record_releases_aggregate() {
     let before = alloc::current();
     let mut sink = builder().build_with(quiet(|_| Err(service_error("InternalFailure")))).unwrap();
     feed_large(&mut sink).await;

@@ -110,7 +110,7 @@ async fn per_shard_supports_thousands_of_shards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_listing_aggregates_per_key() {
+async fn failed_listing_falls_back_to_per_key() {
     let logs = Logs::listen(Level::WARN);
     let service = four_shards();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -220,7 +220,7 @@ fn sink_recovers_from_poll_outside_runtime() {
 async fn each_listing_outage_is_logged_once() {
     let logs = Logs::listen(Level::WARN);
     let calls = AtomicUsize::new(0);
-    // The misrouted record invalidates the list, so it is requested again.
+    // The response that names an unlisted shard invalidates the shard list, so the sink requests the list again.
     let list = move |_| {
         let call = calls.fetch_add(1, Ordering::SeqCst);
         async move {
@@ -279,8 +279,8 @@ async fn idle_sink_lists_shards_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn merge_requeues_nothing_and_is_relisted() {
-    // The four shards are merged into two after the tenth request, and listings show it at once.
+async fn merge_is_detected_without_requeues() {
+    // After the tenth request, the four shards are merged into two. Listings show the merge immediately.
     let requests = Arc::new(AtomicUsize::new(0));
     let halves = || {
         let half = u128::MAX / 2;

@@ -11,7 +11,7 @@ use super::http::{Answer, Wire};
 
 enum Meaning {
     Delivered,
-    /// It is unknown whether the record was written.
+    /// The record might have been written.
     Unknown,
     Failed(&'static str),
     /// The whole response cannot be parsed.

@@ -1,13 +1,14 @@
 //! Interoperability with AWS's aggregation library, the PyPI package `aws-kinesis-agg`, in both directions.
 //!
-//! Needs `python3` and the package, installed or in the directory `AWS_KINESIS_AGG_PATH`:
+//! The tests need `python3` and the package, which can be installed or in the directory `AWS_KINESIS_AGG_PATH`:
 //!
 //! ```sh
 //! python3 -m pip install --target target/aws-kinesis-agg -r tests/aggregation/aws_kinesis_agg/requirements.txt
 //! AWS_KINESIS_AGG_PATH=target/aws-kinesis-agg cargo test --test aggregation aws_kinesis_agg
 //! ```
 //!
-//! If they are missing, the tests print `SKIPPED`, or fail if `REQUIRE_INTEROP` is set.
+//! If Python or the package is missing, the tests print `SKIPPED` and pass. If `REQUIRE_INTEROP` is set, they fail
+//! instead.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -21,7 +22,7 @@ use kinesis_sink::aggregate::{Member, deaggregate, encode};
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{Aggregation, KinesisSink, Record};
 
-/// Returns a command for Python, or prints a notice and returns `None` if Python or the package is missing.
+/// Returns a Python command, or prints a notice and returns `None` if Python or the package is missing.
 fn python(arguments: &[&str]) -> Option<Command> {
     let python = || {
         let mut python = Command::new("python3");
@@ -52,7 +53,7 @@ fn python(arguments: &[&str]) -> Option<Command> {
 fn output(mut python: Command, input: String) -> String {
     let mut child = python.spawn().expect("python3 cannot be started");
     let mut stdin = child.stdin.take().expect("stdin is not piped");
-    // The script prints before it has read all input, so both pipes must be served at once.
+    // The script writes output before it has read all input. Serving stdin and stdout concurrently avoids a deadlock.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().expect("python3 failed");
     writer.join().expect("the writer panicked").expect("the script did not read all input");
@@ -120,7 +121,7 @@ fn aws_library_decodes_aggregates() {
     for (index, members) in random_aggregates().iter().enumerate() {
         writeln!(input, "{}", hex(&encode(members).expect("members have keys")))
             .expect("writing to a String cannot fail");
-        // Unlike the KCL, the library gives members without a hash key the first one of the table.
+        // If a member has no hash key, the library (unlike the KCL) assigns it the first entry of the hash key table.
         let first = members.iter().find_map(Member::explicit_hash_key);
         for member in members {
             let hash_key = member.explicit_hash_key().or(first);
@@ -161,13 +162,13 @@ fn encode_and_deaggregate_match_aws_library() {
 }
 
 #[test]
-fn aws_library_decodes_wrapped_payloads() {
+fn aws_library_decodes_aggregate_like_payloads() {
     let Some(python) = python(&["tests/aggregation/aws_kinesis_agg/deaggregate.py"]) else {
         return;
     };
     let magic = b"\xf3\x89\x9a\xc2";
     let whole = encode(&[Member::new("k", "inner")]).expect("members have keys").to_vec();
-    // Payloads that begin like an aggregate, and one that is an aggregate.
+    // Two payloads that start with the magic bytes of an aggregate, and one that is a valid aggregate.
     let payloads = [magic.to_vec(), [magic, &[0; 50][..]].concat(), whole];
     let entries = sent_entries(&payloads);
     assert_eq!(entries.len(), payloads.len());
@@ -180,7 +181,7 @@ fn aws_library_decodes_wrapped_payloads() {
     assert_eq!(output(python, input), expected);
 }
 
-/// Returns the entries that an aggregating sink sends for payloads with different keys.
+/// Returns the entries that an aggregating sink sends for these payloads, each of which has its own key.
 fn sent_entries(payloads: &[Vec<u8>]) -> Vec<Bytes> {
     let entries = Arc::new(Mutex::new(Vec::new()));
     let sent = entries.clone();

@@ -1,4 +1,4 @@
-//! `KinesisSink::check` reports an unusable stream in one sentence.
+//! Tests that `KinesisSink::check` reports an unusable stream in one sentence.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -39,7 +39,7 @@ fn credentials() -> Credentials {
     Credentials::new(key, secret, Some(token.to_owned()), None, "test")
 }
 
-/// Uses the SDK's default HTTP client, as `from_env` does.
+/// Returns a configuration that uses the SDK's default HTTP client, as `from_env` does.
 fn config(endpoint: &str) -> Builder {
     Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -87,7 +87,7 @@ fn answer(status: &str, content_type: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{head}\r\nconnection: close\r\n\r\n{body}")
 }
 
-/// Starts a server that repeats the last of these responses.
+/// Starts a server that returns these responses in order and then repeats the last one.
 async fn server_of(answers: impl IntoIterator<Item = String>) -> String {
     let mut answers: VecDeque<_> = answers.into_iter().collect();
     let (listener, address) = listen().await;
@@ -183,7 +183,7 @@ async fn check_logs_ignored_error() {
 }
 
 #[tokio::test]
-async fn check_retries_refused_credentials_once() {
+async fn check_retries_rejected_credentials_once() {
     for code in ["ExpiredTokenException", "RequestTimeTooSkewed"] {
         let refused = refusal("400 Bad Request", code, "");
         let endpoint = server_of([refused.clone(), description("ACTIVE")]).await;
@@ -216,7 +216,7 @@ async fn check_explains_error_codes() {
 }
 
 #[tokio::test]
-async fn check_reports_foreign_endpoint() {
+async fn check_reports_endpoint_other_than_kinesis() {
     let html = async |status| server(status, "text/html", "<html>not found</html>").await;
     for status in ["404 Not Found", "200 OK", "301 Moved Permanently"] {
         let endpoint = html(status).await;
@@ -331,7 +331,7 @@ async fn check_reports_timeout() {
     accepting.abort();
 }
 
-/// Provider that fails with the error, or never completes.
+/// Credentials provider that fails with this error, or never completes if it is `None`.
 #[derive(Debug)]
 struct Provider(fn() -> Option<CredentialsError>);
 

@@ -1,4 +1,4 @@
-//! Slow, failing and refused credentials, and wrong clocks, with the real SDK.
+//! Slow, failing and rejected credentials, and clock skew, with the real SDK.
 
 use std::fmt;
 use std::future::pending;
@@ -65,7 +65,7 @@ impl fmt::Debug for Provider {
     }
 }
 
-/// Returns credentials with the index of the call in the access key.
+/// Returns credentials whose access key contains the index of the call.
 fn credentials(call: usize) -> Credentials {
     Credentials::new(format!("KEY{call}"), "secret", None, None, "test")
 }
@@ -177,7 +177,7 @@ async fn failing_provider_delays_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hanging_provider_is_credentials_error() {
+async fn hanging_provider_fails_as_credentials_error() {
     let provider = Provider::new(|_| pending());
     let began = Instant::now();
     let client = client(&Service::new(accepted), &provider);
@@ -186,7 +186,8 @@ async fn hanging_provider_is_credentials_error() {
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(DefaultClassify.classify_error(source), ErrorClass::Credentials);
-    // The first failure is after 5 s, and the first one 300 s later can be delayed by 8 s of backoff.
+    // The first load fails after 5 s. The sink retries for another 300 s and then fails with the next failed attempt,
+    // which up to 8 s of backoff can delay.
     assert!((305..314).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert!(provider.calls() <= 20, "concurrent loads: {}", provider.calls());
     assert!(!sink.take_undelivered()[0].may_have_been_written());
@@ -199,7 +200,7 @@ async fn provider_outage_after_success_is_retried() {
     });
     let provider = Provider::new(|call| async move {
         match call {
-            // The error if the instance metadata service does not respond.
+            // The SDK's provider returns this error if the instance metadata service does not respond.
             1..5 => Err(CredentialsError::not_loaded("no communication with IMDS")),
             _ => Ok(credentials(call)),
         }
@@ -208,7 +209,7 @@ async fn provider_outage_after_success_is_retried() {
     assert_eq!(provider.calls(), 6);
 }
 
-/// Returns the error class of PutRecords, ListShards and DescribeStreamSummary.
+/// Returns the error classes of PutRecords, ListShards and DescribeStreamSummary, in this order.
 async fn classes(client: &Client) -> [ErrorClass; 3] {
     let class = |error: &(dyn std::error::Error + 'static)| DefaultClassify.classify_error(error);
     let stream = "example".parse().unwrap();
@@ -259,7 +260,7 @@ async fn only_configuration_errors_are_fatal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_are_reloaded() {
+async fn rejected_credentials_are_reloaded() {
     for code in ["ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"] {
         for has_identity_cache in [false, true] {
             let service = Service::new(move |request| {
@@ -268,7 +269,7 @@ async fn refused_credentials_are_reloaded() {
             let provider = Provider::new(|call| async move { Ok(credentials(call)) });
             let mut config = service.config().credentials_provider(provider.clone());
             if has_identity_cache {
-                // `aws_config` sets a cache, too.
+                // Clients that are configured with `aws_config` have an identity cache, too.
                 let cache = aws_sdk_kinesis::config::IdentityCache::lazy().build();
                 config = config.identity_cache(cache);
             }
@@ -284,7 +285,7 @@ async fn refused_credentials_are_reloaded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_reload_at_most_every_5_s() {
+async fn rejected_credentials_reload_at_most_every_5_s() {
     let service = Service::new(|_| refused("ExpiredTokenException"));
     let provider = Provider::new(|_| async { Ok(credentials(0)) });
     send(&client(&service, &provider)).await.unwrap_err();
@@ -308,7 +309,7 @@ async fn sinks_of_client_share_credentials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sinks_of_client_refresh_once() {
+async fn sinks_of_client_refresh_credentials_once() {
     let service = Service::new(|request| {
         if signed_with(request, 1) { accepted(request) } else { refused("ExpiredTokenException") }
     });
@@ -324,8 +325,10 @@ async fn sinks_of_client_refresh_once() {
     assert_eq!(provider.calls(), 2);
 }
 
-/// Returns a service whose clock is `seconds` ahead, and that rejects signatures more than five minutes from its time.
-/// `date` gets the index of the response and returns an offset of its `Date` header.
+/// Returns a service whose clock is `seconds` ahead, and that rejects signatures whose time differs by more than five
+/// minutes from its clock.
+///
+/// `date` maps the index of a response to the offset of its `Date` header in seconds, or to `None` for no offset.
 fn service_ahead_by(seconds: i64, code: &'static str, date: fn(usize) -> Option<i64>) -> Service {
     let calls = AtomicUsize::new(0);
     Service::new(move |request| {
@@ -422,7 +425,7 @@ fn cbor_answer(json: &HttpResponse, code: Option<&str>) -> HttpResponse {
 }
 
 #[tokio::test]
-async fn wrong_date_header_costs_one_retry() {
+async fn wrong_date_header_causes_at_most_one_retry() {
     // The clocks agree, but the `Date` of the first response is an hour ahead.
     let service =
         service_ahead_by(0, "InvalidSignatureException", |call| (call == 0).then_some(3600));
@@ -438,7 +441,7 @@ async fn wrong_date_header_costs_one_retry() {
 
 #[cfg(feature = "aws-config")]
 mod container {
-    //! Environment of a container whose credentials endpoint is unavailable for some seconds.
+    //! Credentials from a container endpoint that is unavailable for the first eight seconds.
 
     use std::convert::Infallible;
     use std::net::SocketAddr;
@@ -472,7 +475,7 @@ mod container {
         let endpoint = format!("http://{}", kinesis.local_addr().unwrap());
         let placed = r#"{"Records":[{"ShardId":"s","SequenceNumber":"1"}]}"#;
         tokio::spawn(serve(kinesis, placed));
-        // A bound port refuses connections until it listens.
+        // A bound port refuses connections until the socket listens, like an endpoint that has not started.
         let container = TcpSocket::new_v4().unwrap();
         container.bind(any_port).unwrap();
         let uri = format!("http://{}/credentials", container.local_addr().unwrap());
@@ -498,7 +501,7 @@ mod container {
     #[tokio::test]
     #[ignore = "started by container_endpoint_outage_delays_delivery in its environment"]
     async fn record_is_sent_from_environment() {
-        // `from_env` would fail, because its check reports the outage.
+        // `from_env` is not used, because its check would report the outage as an error.
         let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
         let sink = KinesisSink::new(&Client::new(&config), "example").unwrap();
         let producer = sink.spawn();

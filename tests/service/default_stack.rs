@@ -1,4 +1,4 @@
-//! Lookups of a sink made by `build`, over a mocked SDK.
+//! Tests of when a sink made by `build` looks up its stream and shards, with a mocked SDK.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Region;
@@ -57,7 +57,7 @@ impl Service {
         builder.build(&client).unwrap()
     }
 
-    /// Returns the number of calls of PutRecords, DescribeStreamSummary and ListShards.
+    /// Returns the numbers of PutRecords, DescribeStreamSummary and ListShards calls, in this order.
     fn calls(&self) -> [usize; 3] {
         [&self.put_records, &self.describe, &self.list_shards].map(Rule::num_calls)
     }
@@ -78,7 +78,7 @@ async fn lookups_depend_on_aggregation() {
 }
 
 #[tokio::test]
-async fn aggregation_is_refused_on_auto_stream() {
+async fn aggregating_sink_rejects_auto_stream() {
     for aggregation in [Aggregation::PerKey, Aggregation::PerShard] {
         let service = Service::with(RecordDistributionStrategy::Auto);
         let mut sink = service.sink(KinesisSink::builder("example").with_aggregation(aggregation));
@@ -118,7 +118,7 @@ struct WithoutLookups;
 impl StreamInfo for WithoutLookups {}
 
 #[tokio::test]
-async fn client_does_lookups_missing_in_source() {
+async fn client_makes_lookups_missing_in_stream_info() {
     let aggregating = || KinesisSink::builder("example").with_aggregation(Aggregation::PerKey);
     let ordered = || KinesisSink::builder("example").with_ordering(RecordOrdering::PerKey);
     let describes = || describe_stream_fn(|_| async { Ok(StreamDescription::default()) });

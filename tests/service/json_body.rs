@@ -56,7 +56,7 @@ async fn full_request_matches_sdk_bytes() {
 }
 
 #[tokio::test]
-async fn response_and_error_are_read() {
+async fn response_and_error_are_parsed() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let service = PutRecords::new(&client);
@@ -124,7 +124,7 @@ fn bodies_for_two_entries() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn responses_are_read_like_sdk() {
+async fn responses_are_parsed_like_sdk() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let entry = one_entry().entries()[0].clone();
@@ -147,7 +147,7 @@ async fn responses_are_read_like_sdk() {
 }
 
 #[tokio::test]
-async fn foreign_result_shapes_are_read_in_json() {
+async fn nonstandard_json_results_are_interpreted() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let services = [PutRecords::new(&client), PutRecords::new(&client).with_sdk_serialization()];
@@ -156,7 +156,7 @@ async fn foreign_result_shapes_are_read_in_json() {
 }
 
 #[tokio::test]
-async fn corrupted_response_is_read_like_sdk() {
+async fn corrupted_response_is_parsed_like_sdk() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     let read = async |service: PutRecords| {
@@ -178,7 +178,7 @@ async fn corrupted_response_is_read_like_sdk() {
     }
 }
 
-/// Records the number of records of the input, and the size of the body.
+/// Interceptor that records the number of records in the SDK's input and the size of the sent body.
 #[derive(Debug, Clone, Default)]
 struct RecordSizes(Arc<Mutex<Vec<usize>>>);
 
@@ -253,7 +253,7 @@ impl Intercept for ClearRecords {
 }
 
 #[tokio::test]
-async fn direct_body_ignores_input_of_interceptor() {
+async fn direct_body_ignores_interceptor_changes() {
     let wire = wire();
     let client = Client::from_conf(wire.config().build());
     PutRecords::new(&client).oneshot(one_entry()).await.unwrap();
@@ -285,7 +285,7 @@ async fn mislabeled_protocol_sends_nothing() {
 }
 
 mod impostor {
-    //! Protocol with the id of AWS JSON 1.1 that writes XML.
+    //! Protocol that has the ID of AWS JSON 1.1 but writes XML.
 
     use aws_sdk_kinesis::config::ConfigBag;
     use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};

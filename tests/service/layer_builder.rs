@@ -1,4 +1,4 @@
-//! Layers around and inside the default stack.
+//! Custom and provided layers around the default stack, and boxed sinks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -104,7 +104,7 @@ async fn custom_layer_works_below_producer() {
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
 }
 
-/// Sends one record through `layer`, during an outage of one second.
+/// Sends one record through `layer` during an outage of one second.
 async fn send_in_outage<L>(layer: L)
 where
     L: Layer<DefaultService>,

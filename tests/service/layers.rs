@@ -1,4 +1,4 @@
-//! Sinks over stacks of this crate's and of tower's layers.
+//! Sinks whose service is wrapped in layers of this crate and of tower.
 
 use std::future::Future;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn rate_limit_delays_requests() {
     let limit = RateLimitLayer::new(2, Duration::from_secs(1));
     let stack = ServiceBuilder::new().layer(limit).service(service.clone());
     let began = Instant::now();
-    // A rate limit is not `Clone`.
+    // `build_with` requires `Clone`, which a rate-limited service does not implement.
     deliver(builder().build_with_unshared(stack).unwrap(), &service).await;
     assert_eq!(began.elapsed().as_secs(), 2, "six requests at two per second");
 }
@@ -189,7 +189,7 @@ async fn closed_buffer_is_fatal_error() {
     assert_eq!(logs.with("requests to stream example are refused").len(), 1, "{:#?}", logs.lines());
 }
 
-/// Sends 500 records: the first response throttles 25 of them, the second is an error, the third succeeds.
+/// Sends 500 records. The first response throttles 25 of them, the second request fails, and the third one succeeds.
 async fn send_with_trace() -> Logs {
     let service = MockService::new(|call, request| match call {
         0 => Ok(answer_each(request, |index| index >= 25)),
@@ -244,7 +244,7 @@ async fn metrics_count_requests_records_and_errors() {
         _ => Ok(answer_each(request, |_| true)),
     });
     let stack = ServiceBuilder::new().metrics_put_records().service(service);
-    // One request at a time, so that the responses are in this order.
+    // With one request at a time, the responses are in the order of the script.
     let builder = KinesisSink::builder("example").with_max_in_flight(1);
     let builder = builder
         .configure(|settings| settings.metrics = kinesis_sink::metrics::MetricsGranularity::Off);

@@ -1,4 +1,4 @@
-//! `tower::Service` of a sink: layers, AWS SDK, credentials, and wire formats.
+//! Tests of the `tower::Service` below a sink: layers, AWS SDK, credentials, and wire formats.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! The default stack with mocked responses of the SDK.
+//! Default stack with mocked responses of the SDK.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn output(results: impl IntoIterator<Item = PutRecordsResultEntry>) -> PutRecord
     PutRecordsOutput::builder().set_records(Some(records)).build().unwrap()
 }
 
-/// Matches a request of `entries` entries, and delivers all of them.
+/// Returns a rule that matches a request with `entries` entries and delivers all of them.
 fn all_delivered(entries: usize) -> Rule {
     mock!(Client::put_records)
         .match_requests(move |input| input.records().len() == entries)
@@ -159,7 +159,7 @@ async fn too_large_alone() -> Error {
 }
 
 #[tokio::test]
-async fn http_429_is_throttle() {
+async fn http_429_is_classified_as_throttled() {
     let service = PutRecords::new(&client(&[&gateway_response(429, "slow down")]));
     let entry = Entry::new("data".into(), Some("key".into()), None);
     let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);
@@ -168,7 +168,7 @@ async fn http_429_is_throttle() {
 }
 
 #[tokio::test]
-async fn wrong_result_count_settles_no_record() {
+async fn wrong_result_count_retries_all_records() {
     for length in [0, 2, 4] {
         let wrong = results(move || (0..length).map(|_| delivered()).collect());
         let success = all_delivered(3);
@@ -179,7 +179,7 @@ async fn wrong_result_count_settles_no_record() {
 }
 
 #[tokio::test]
-async fn unknown_error_codes_lose_no_record() {
+async fn unknown_error_codes_do_not_lose_records() {
     let entry = results(|| vec![delivered(), failed("NewEntryError"), delivered()]);
     let server_error = http_error(503, "NewServerError");
     let client_error = http_error(400, "NewClientError");
@@ -192,7 +192,7 @@ async fn unknown_error_codes_lose_no_record() {
 }
 
 #[tokio::test]
-async fn foreign_response_is_retried() {
+async fn html_response_is_retried() {
     let garbage = mock!(Client::put_records).then_http_response(|| {
         HttpResponse::new(200.try_into().unwrap(), SdkBody::from("<html>hello</html>"))
     });
@@ -251,7 +251,7 @@ async fn arn_of_other_region_fails_build() {
     let arn = ARN.replace("eu-west-1", "us-east-1");
     let error = KinesisSink::new(&client(&[]), &arn).unwrap_err();
     assert!(matches!(error, BuildError::Region { .. }), "{error}");
-    // A custom stack reports the region at the first request, which is not sent.
+    // A sink with a custom stack fails with this error at the first request, and does not send the request.
     let service = PutRecords::new(&client(&[]));
     let mut sink = KinesisSink::builder(&arn).build_with(service).unwrap();
     let error = sink.send(Record::from("x")).await.unwrap_err();
@@ -310,7 +310,7 @@ async fn invalid_endpoint_fails_first_send() {
         .await;
 }
 
-/// The feature `aws-config` adds a default HTTP client.
+/// Runs only without the feature `aws-config`, which adds a default HTTP client.
 #[cfg(not(feature = "aws-config"))]
 #[tokio::test]
 async fn missing_http_client_fails_first_send() {
@@ -333,7 +333,7 @@ async fn assert_reported_and_not_sent(config: aws_sdk_kinesis::config::Builder) 
     assert!(!sink.take_undelivered()[0].may_have_been_written());
 }
 
-/// Fails like the default provider chain if it finds no credentials.
+/// Credentials provider that fails like the default provider chain does when it finds no credentials.
 #[derive(Debug)]
 struct NoCredentials;
 

@@ -1,4 +1,4 @@
-//! Conversion of JSON to CBOR, and access to CBOR maps.
+//! Helpers that encode JSON values as CBOR and read CBOR maps.
 
 use ciborium::Value;
 

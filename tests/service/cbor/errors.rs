@@ -1,4 +1,4 @@
-//! Errors in CBOR have the same fields and class as in JSON.
+//! Tests that error responses in CBOR yield the same fields and the same error class as in JSON.
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::service::{
@@ -42,7 +42,7 @@ const ERRORS: [(&str, u16, ErrorClass); 27] = [
     ("MadeUpException", 502, ErrorClass::OutcomeUnknown),
 ];
 
-/// Kind, code, message, status, request id and class of an error.
+/// Kind, code, message, status, request ID and class of an error.
 type Fields =
     (PutRecordsErrorKind, Option<String>, Option<String>, Option<u16>, Option<String>, ErrorClass);
 
@@ -63,7 +63,8 @@ async fn put(answer: Answer, in_cbor: bool) -> Fields {
     fields(service.oneshot(request).await.unwrap_err())
 }
 
-/// Asserts that the error is the same in JSON, in CBOR, and in JSON in response to CBOR. Returns its fields.
+/// Asserts that an error response yields the same fields in JSON and in CBOR, and also if the response to a CBOR
+/// request is in JSON or has the content type of the other protocol. Returns the fields.
 async fn assert_same(status: u16, body: &Value, header: Option<&str>) -> Fields {
     let answer = |content_type, body: Vec<u8>| {
         let mut answer = Answer::new(status, content_type, body);
@@ -142,9 +143,9 @@ async fn incomplete_errors_match_json() {
     }
 }
 
-/// Responses of load balancers and proxies.
+/// Uses responses of load balancers and proxies.
 #[tokio::test]
-async fn foreign_responses_match_json() {
+async fn proxy_responses_match_json() {
     for status in [200, 400, 403, 413, 429, 500, 502, 503] {
         for (content_type, body) in [
             ("text/html", "<html><body>Bad Gateway</body></html>"),

@@ -1,4 +1,4 @@
-//! CBOR requests, compared with the SDK's serializer and AWS's codec.
+//! CBOR requests, compared with those of the SDK's serializer and AWS's codec.
 
 use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
 use aws_sdk_kinesis::primitives::Blob;
@@ -22,7 +22,8 @@ fn wire() -> Wire {
     Wire::new(Answer::new(200, CBOR, *b"\xbf\xff"))
 }
 
-/// Encodes the body with AWS's codec, whose only difference is the format of times.
+/// Encodes the body with AWS's codec. The codec differs from the protocol only in the format of times, which the body
+/// does not contain.
 fn encode_with_aws_codec(request: &PutRecordsRequest) -> Vec<u8> {
     let entry = |entry: &Entry| {
         PutRecordsRequestEntry::builder()
@@ -112,7 +113,7 @@ async fn other_operations_are_encoded_in_cbor() {
     assert_eq!(member(&body, "MaxResults").as_integer(), Some(7.into()));
     let time = member(member(&body, "ShardFilter"), "Timestamp");
     assert_eq!(time, &Value::Tag(1, Box::new(1_767_225_600_123_i64.into())));
-    // Maps with arbitrary keys, and lists.
+    // Tags are a map with arbitrary keys, and metrics are a list.
     let call = client.add_tags_to_stream().stream_name("example").tags("a", "b").tags("é", "");
     call.send().await.unwrap();
     client

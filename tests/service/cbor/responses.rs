@@ -1,4 +1,5 @@
-//! CBOR responses: partial failures, and malformed bodies, which cause an error but no panic or wrong result.
+//! CBOR responses: partial failures, truncated bodies, and corrupted bodies, which must be read like the SDK reads
+//! them.
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::service::{
@@ -50,7 +51,7 @@ fn expected() -> [Result<Placement, EntryError>; 2] {
 }
 
 #[tokio::test]
-async fn partial_failure_is_read() {
+async fn partial_failure_is_parsed() {
     for body in [cbor(&answer()), cbor_indefinite(&answer())] {
         assert_eq!(read(body).await.unwrap().results(), expected());
     }
@@ -59,7 +60,7 @@ async fn partial_failure_is_read() {
 }
 
 #[tokio::test]
-async fn foreign_result_shapes_are_read_in_cbor() {
+async fn nonstandard_cbor_results_are_interpreted() {
     let (direct, wire) = service();
     let services = [direct.clone(), direct.with_sdk_serialization()];
     for encode in [cbor, cbor_indefinite] {
@@ -69,7 +70,7 @@ async fn foreign_result_shapes_are_read_in_cbor() {
 }
 
 #[tokio::test]
-async fn unknown_members_and_nulls_are_skipped() {
+async fn unknown_fields_and_nulls_are_ignored() {
     let mut answer = answer();
     answer["New"] = json!({ "a": [1, 2.5, { "b": [] }], "c": null });
     answer["EncryptionType"] = json!("ROT13");
@@ -89,7 +90,7 @@ async fn truncated_response_is_error() {
         for length in 0..body.len() {
             let error = read(body[..length].to_vec()).await.unwrap_err();
             let expected = match length {
-                // An empty body has no results, as in JSON.
+                // An empty body is a response without results, as in JSON.
                 0 => PutRecordsErrorKind::WrongLength { entries: 2, results: 0 },
                 _ => PutRecordsErrorKind::Response,
             };
@@ -126,7 +127,7 @@ async fn wrong_result_count_is_error() {
 }
 
 #[tokio::test]
-async fn flipped_bits_are_read_like_sdk() {
+async fn corrupted_response_is_parsed_like_sdk() {
     let (service, wire) = service();
     let sdk = (service.clone().with_sdk_serialization(), wire.clone());
     let direct = (service, wire);
@@ -151,7 +152,7 @@ async fn flipped_bits_are_read_like_sdk() {
 }
 
 #[tokio::test]
-async fn repeated_member_is_read_like_sdk() {
+async fn duplicate_field_is_parsed_like_sdk() {
     let (service, wire) = service();
     let result = [
         b"\xbf\x69ErrorCode\x61e\x69ErrorCode\xf6\x67ShardId\x61s\x67ShardId\xf6".as_slice(),

@@ -1,4 +1,4 @@
-//! CBOR over the client of the simulated stream, which supports both protocols.
+//! CBOR requests to a simulated stream, which supports both protocols.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn partial_failures_match_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reads_match_json() {
+async fn read_operations_match_json() {
     let kinesis = SimStream::new(1);
     let request = PutRecordsRequest::new(kinesis.id(), entries(30));
     PutRecords::new(&kinesis.client()).oneshot(request).await.unwrap();
@@ -81,7 +81,7 @@ async fn reads_match_json() {
     assert_eq!(cbor.2.len(), 30);
     for (cbor, json) in cbor.2.iter_mut().zip(&json.2) {
         let arrived = |record: &Read| record.approximate_arrival_timestamp.unwrap().as_secs_f64();
-        // JSON has fractions of seconds, which are rounded.
+        // JSON timestamps are fractions of seconds, so both timestamps are rounded to milliseconds.
         assert_eq!((arrived(cbor) * 1_000.0).round(), (arrived(json) * 1_000.0).round());
         cbor.approximate_arrival_timestamp = json.approximate_arrival_timestamp;
     }

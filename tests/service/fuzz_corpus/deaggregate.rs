@@ -1,4 +1,4 @@
-//! Properties of deaggregating any data.
+//! Properties that `deaggregate` must have for any data.
 
 use bytes::Bytes;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
@@ -27,7 +27,7 @@ fn check_data(data: &Bytes) {
         check_round_trip(&members);
     } else {
         check_plain(data, &members);
-        // prost skips groups, this crate rejects them.
+        // prost skips groups, whereas this crate rejects them.
         assert!(expected.is_none() || may_contain_group(data), "prost decodes it");
     }
 }

@@ -1,4 +1,4 @@
-//! Replays the fuzzing corpus through the properties of the fuzz targets. See `fuzz/README.md`.
+//! Checks the properties of the fuzz targets with each input of the fuzzing corpus. See `fuzz/README.md`.
 
 mod deaggregate;
 mod response;
@@ -52,7 +52,7 @@ fn json_response_corpus_passes() {
     replay("json_response", |input| checker.check(input));
 }
 
-/// A recursive parser would overflow the stack.
+/// A recursive parser would overflow the stack with these inputs.
 #[test]
 fn deeply_nested_json_does_not_overflow() {
     let checker = ResponseChecker::new(PutRecords::new);

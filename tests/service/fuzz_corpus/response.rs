@@ -1,4 +1,4 @@
-//! Properties of reading any response to PutRecords.
+//! Properties that must hold for any response to PutRecords.
 
 use std::error::Error;
 use std::iter::successors;
@@ -15,7 +15,7 @@ use super::http::{Answer, Wire};
 
 const HEADERS: [&str; 3] = ["content-type", "x-amzn-errortype", "x-amzn-requestid"];
 
-/// Reads responses both directly and with the SDK, and compares the results.
+/// Checker that reads each response both directly and with the SDK, and compares the results.
 pub struct ResponseChecker {
     runtime: Runtime,
     wire: Wire,
@@ -39,8 +39,8 @@ impl ResponseChecker {
         }
     }
 
-    /// Checks a response. The first line of the input is `<status> <entries>`, followed by the values of [`HEADERS`].
-    /// The other lines are the body.
+    /// Checks a response. The first line of the input is `<status> <entries>`, followed by the values of [`HEADERS`],
+    /// all separated by spaces. The other lines are the body.
     pub fn check(&self, input: &[u8]) {
         let (answer, entries) = parse(input);
         let direct = self.put(&self.direct, &answer, entries);
@@ -68,7 +68,7 @@ impl ResponseChecker {
     }
 }
 
-/// Returns the response and the number of entries. Any input is valid.
+/// Returns the response and the number of entries in the request. Any input is valid.
 fn parse(input: &[u8]) -> (Answer, usize) {
     let end = input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len());
     let body = input.get(end + 1..).unwrap_or_default();
@@ -102,7 +102,7 @@ fn is_success(answer: &Answer) -> bool {
 fn check_response(response: &PutRecordsResponse, answer: &Answer, entries: usize) {
     assert!(is_success(answer), "delivered with status {}", answer.status);
     assert_eq!(response.results().len(), entries);
-    // Texts can be escaped in JSON, and in chunks in CBOR.
+    // JSON can contain escaped texts, and CBOR can split a text into chunks. Such texts are not literally in the body.
     let is_literal = !answer.body.iter().any(|byte| matches!(byte, b'\\' | 0x7f));
     let is_in_body = |text| !is_literal || contains(&answer.body, text);
     for result in response.results() {
@@ -133,6 +133,6 @@ fn check_error(error: &PutRecordsError, answer: &Answer, input_bytes: usize) {
     }
     let chain = successors(Some(error as &dyn Error), |&error| error.source());
     let bytes: usize = chain.map(|error| error.to_string().len()).sum();
-    // An invalid byte is replaced by three bytes.
+    // Each invalid byte can become a replacement character, which has three bytes.
     assert!(bytes <= 3 * input_bytes + 1_000, "{bytes} bytes of error texts");
 }

@@ -1,8 +1,9 @@
-//! Properties of parsing any text as a stream name or ARN.
+//! Properties that must hold when any text is parsed as a stream name or ARN.
 
 use kinesis_sink::StreamId;
 
-/// Maximum length of an error, which shows up to 200 characters of the text, each escaped with up to 10.
+/// Maximum length of an error message, which shows up to 200 characters of the text. Escaping can turn each of them
+/// into up to 10 characters.
 const MAX_ERROR_BYTES: usize = 200 * 10 + 300;
 
 pub fn check(input: &[u8]) {
@@ -37,13 +38,13 @@ fn check_id(id: &StreamId, text: &str) {
     assert_eq!(account.len(), 12, "{arn}");
 }
 
-/// `[a-zA-Z0-9_.-]{1,128}`
+/// Returns `true` if the text matches `[a-zA-Z0-9_.-]{1,128}`.
 fn is_name(text: &str) -> bool {
     let allowed = |letter| matches!(letter, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '.' | '-');
     (1..=128).contains(&text.chars().count()) && text.chars().all(allowed)
 }
 
-/// `arn:aws[a-z0-9-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/<name>`
+/// Returns `true` if the text matches `arn:aws[a-z0-9-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/<name>`.
 fn is_arn(text: &str) -> bool {
     let fields: Vec<&str> = text.split(':').collect();
     let ["arn", partition, "kinesis", region, account, resource] = fields[..] else { return false };

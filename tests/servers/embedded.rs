@@ -1,4 +1,4 @@
-//! The sink and the example `forward` against a Kinesis server in this process, with and without throttled shards.
+//! Tests of the sink and the example `forward` with a Kinesis server in this process, with and without throttling.
 #![cfg(feature = "aws-config")]
 
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 use crate::support::read_back::{Found, From, ReadBack};
 
-/// Returns distinct payloads of random bytes, of up to about `max_size` bytes.
+/// Returns distinct payloads of up to about `max_size` random bytes each.
 fn payloads(count: usize, max_size: usize, seed: u64) -> Vec<Bytes> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut payload = |number: usize| {
@@ -51,9 +51,9 @@ async fn records_round_trip_unchanged() {
 }
 
 #[tokio::test]
-async fn throttling_loses_no_record() {
+async fn throttling_does_not_lose_records() {
     let server = Embedded::start(1, true).await.unwrap();
-    // A shard accepts 1,000 records per second. Small records are sent faster on any machine.
+    // A shard accepts 1,000 records per second. The sink sends small records faster than that on any machine.
     let (sink, found) = send_and_read_back(&server, payloads(4_000, 20, 2)).await;
     assert_eq!(found, Found { records: 4_000, missing: 0, duplicated: 0 });
     assert!(sink.totals().throttled > 0, "some entries were throttled");
@@ -246,7 +246,7 @@ fn data(number: usize) -> Bytes {
     Bytes::from(number.to_string())
 }
 
-/// Sends records from several tasks and returns the positions that their receipts name.
+/// Sends records from several tasks. Returns the shards and sequence numbers that the receipts name.
 async fn put_all(
     producer: &Producer,
     tasks: usize,
@@ -302,7 +302,7 @@ async fn assert_tasks_lose_no_record(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousand_tasks_lose_no_record() {
+async fn thousand_tasks_do_not_lose_records() {
     assert_tasks_lose_no_record(1_000, 50, 4, false).await;
 }
 
@@ -313,6 +313,6 @@ async fn thousand_tasks_send_million_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttled_tasks_lose_no_record() {
+async fn throttled_tasks_do_not_lose_records() {
     assert_tasks_lose_no_record(100, 60, 2, true).await;
 }

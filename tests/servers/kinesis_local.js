@@ -10,7 +10,7 @@ const path = require('path')
 const PLAIN = '4568'
 Object.assign(process.env, { KINESIS_MOCK_PLAIN_PORT: PLAIN, KINESIS_MOCK_TLS_PORT: '4567' })
 
-// By default it binds all interfaces, and its ports may be in use.
+// By default, kinesis-local binds all interfaces, and its fixed ports might be in use.
 const listen = net.Server.prototype.listen
 net.Server.prototype.listen = function (...given) {
   const asked = given[0]?.port ?? given[0]
@@ -30,6 +30,6 @@ Object.assign(process.env, {
 })
 
 const main = require.resolve('kinesis-local/main.js')
-// It loads its certificate from the current directory.
+// kinesis-local loads its certificate from the current directory.
 process.chdir(path.dirname(main))
 require(main)

@@ -36,7 +36,7 @@ async fn split(client: &Client, shard: &Shard) {
     tokio::time::timeout(Duration::from_secs(20), done).await.expect("the split ends");
 }
 
-/// Puts records with 200 random keys and asserts that each is on the shard of its hash.
+/// Puts records with 200 random keys and asserts that each record is in the shard whose range contains the key's hash.
 async fn assert_keys_map_to(client: &Client, shards: &[Shard], seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut key = || (0..rng.usize(1..40)).map(|_| rng.char(..)).collect::<String>();

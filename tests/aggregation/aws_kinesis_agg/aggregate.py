@@ -1,4 +1,4 @@
-"""Encodes members, in the format of deaggregate.py, with AWS's library, and prints one aggregate in hex per line."""
+"""Reads members in the output format of deaggregate.py and prints one aggregate of AWS's library in hex per line."""
 
 import sys
 from itertools import groupby

@@ -1,7 +1,7 @@
-"""Decodes aggregates, one in hex per line, with AWS's library, and prints their members.
+"""Reads aggregates, one in hex per line, and prints the members that AWS's library decodes.
 
-A member is a line of four fields, separated by tabs: the index of the aggregate, the explicit hash key or an empty
-string, and the partition key and the payload in hex.
+Each member is printed as a line of four fields, separated by tabs: the index of the aggregate, the explicit hash key or
+an empty string, and the partition key and the payload in hex.
 """
 
 import sys

@@ -2,18 +2,18 @@
 
 use super::server::{Protocol, ServerKind};
 
-/// A feature that a case needs.
+/// Feature that a test case needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
     PutByArn,
-    /// ListShards and DescribeStreamSummary take an ARN.
+    /// ListShards and DescribeStreamSummary accept an ARN.
     LookupByArn,
-    /// The limit of partition keys is measured in characters.
+    /// The limit for partition keys is measured in characters.
     KeysInCharacters,
-    /// Requests above 5 MiB, an earlier limit of the service, are rejected.
+    /// Requests above 5 MiB, a former limit of the service, are rejected.
     RequestLimit,
     BinaryData,
-    /// Responses may be longer than 16 KiB.
+    /// Responses can be longer than 16 KiB.
     LongResponses,
     ReadFromTime,
 }

@@ -1,5 +1,5 @@
-//! Limitations of the servers listed in `features.rs`, without the SDK and without this crate. If a test fails, the server
-//! supports the feature now: remove its row.
+//! Limitations of the servers listed in `features.rs`, demonstrated without the SDK and without this crate. If a test
+//! fails, the server supports the feature now: remove its row from `features.rs`.
 
 use serde_json::json;
 
@@ -70,7 +70,7 @@ async fn node_servers_limit_keys_in_utf16_units() {
 async fn kinesis_local_accepts_any_request_size() {
     let Some(server) = start_json(ServerKind::KinesisLocal).await else { return };
     let stream = server.stream(1).await;
-    // Six times 1,023 KiB, above the 5 MiB that the service accepted at the time.
+    // Six records of 1,023 KiB exceed 5 MiB, a former limit of the service.
     let record = json!({ "Data": zeros(349_184), "PartitionKey": "k" });
     let body = json!({ "StreamName": stream.name(), "Records": vec![record; 6] });
     assert_eq!(raw::json(server.endpoint(), "PutRecords", body).await.status, 200);
@@ -107,7 +107,7 @@ mod in_cbor {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn kinesalite_truncates_above_16_kib() {
+    async fn kinesalite_truncates_responses_above_16_kib() {
         let Some(server) = start_json(ServerKind::Kinesalite).await else { return };
         let stream = server.stream(1).await;
         for (records, whole) in [(100, true), (400, false)] {
@@ -128,7 +128,7 @@ mod in_cbor {
         raw::cbor(server.endpoint(), "GetShardIterator", body.unwrap()).await.status
     }
 
-    /// Returns the time in seconds. The service reads tagged milliseconds, as the SDK for Java writes them.
+    /// Returns the time in seconds. The service expects tagged milliseconds, as the SDK for Java writes them.
     fn a_minute_ago() -> u64 {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         now.as_secs() - 60
@@ -139,7 +139,7 @@ mod in_cbor {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn embedded_reads_times_as_seconds() {
+    async fn embedded_parses_timestamps_as_seconds() {
         let Some(server) = start_json(ServerKind::Embedded).await else { return };
         let stream = server.stream(1).await;
         assert_eq!(from_time(&server, &stream, tagged(a_minute_ago())).await, 200);
@@ -147,10 +147,10 @@ mod in_cbor {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn kinesalite_rejects_tagged_times() {
+    async fn kinesalite_rejects_tagged_timestamps() {
         let Some(server) = start_json(ServerKind::Kinesalite).await else { return };
         let stream = server.stream(1).await;
-        // Without a record since that time the server does not respond.
+        // The server responds only if the stream contains a record since that time.
         let body = json!({ "StreamName": stream.name(), "Data": "eA==", "PartitionKey": "k" });
         assert_eq!(raw::json(server.endpoint(), "PutRecord", body).await.status, 200);
         assert_eq!(from_time(&server, &stream, a_minute_ago().into()).await, 200);

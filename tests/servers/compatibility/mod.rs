@@ -1,5 +1,5 @@
-//! The sink against three independent servers, in JSON and in CBOR: ferrokinesis in this process, kinesis-local and
-//! kinesalite on Node.
+//! Tests of the sink with three independent servers, in JSON and in CBOR: ferrokinesis in this process, and
+//! kinesis-local and kinesalite on Node.
 //!
 //! ```sh
 //! mkdir -p target/kinesis-servers
@@ -8,8 +8,9 @@
 //! cargo test --test servers
 //! ```
 //!
-//! `KINESIS_SERVERS_PATH` overrides the directory. Without Node or a package, the tests of that server print that they
-//! are skipped, or fail if `REQUIRE_SERVERS` is set. `features.rs` lists what a server does not support.
+//! `KINESIS_SERVERS_PATH` overrides the directory of the Node packages. If Node or a package is missing, the tests of
+//! that server print that they are skipped, or fail if `REQUIRE_SERVERS` is set. `features.rs` lists what a server does
+//! not support.
 #![cfg(feature = "aws-config")]
 
 mod aggregation;
@@ -35,7 +36,8 @@ use server::{Protocol, Server, ServerKind};
 
 const TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Defines a test per case. It prints a notice and passes if the server does not support a needed feature.
+/// Defines one test per case. If the server does not support a feature that the case needs, the test prints a notice
+/// and passes.
 macro_rules! suite {
     ($name:ident: $kind:ident in both) => {
         mod $name {
@@ -75,7 +77,7 @@ macro_rules! suite {
                 rejections::oversize_record_fails_without_request;
                 rejections::poison_record_fails_alone;
                 rejections::oversize_request_is_bisected needs RequestLimit;
-                resharding::resharding_loses_no_aggregated_record;
+                resharding::resharding_does_not_lose_aggregated_records;
             }
         }
     };

@@ -1,4 +1,4 @@
-//! Servers on Node, each in one process that all tests share.
+//! Servers on Node. All tests share one process per server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ impl Node {
         Self { endpoint: OnceLock::new(), package, script }
     }
 
-    /// Returns the endpoint and starts the server if needed. Prints a notice and returns `None` if it is not installed.
+    /// Returns the endpoint, and starts the server in the first call. Prints a notice and returns `None` if the server
+    /// is not installed.
     pub fn endpoint(&self) -> Option<&str> {
         let started = self.endpoint.get_or_init(|| {
             let modules = modules();
@@ -36,9 +37,9 @@ impl Node {
         started.as_ref().map(|(endpoint, _)| endpoint.as_str())
     }
 
-    /// Starts the server. It exits when its standard input is closed, so it cannot outlive this process.
+    /// Starts the server. The server exits when its standard input is closed, so it cannot outlive this process.
     fn start(&self, modules: &Path) -> (String, ChildStdin) {
-        // Both servers read AWS variables, which must not come from the developer's account.
+        // Both servers read AWS environment variables, which must not refer to the developer's account.
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut node = Command::new("node");
         node.arg(self.script).env_clear().env("PATH", path).env("NODE_PATH", modules);
@@ -63,7 +64,7 @@ impl Node {
     }
 }
 
-/// Prints `text` even if the test passes: the test harness captures `eprintln!`.
+/// Prints `text` even if the test passes. The test harness would capture `eprintln!`.
 pub fn notice(text: &str) {
     writeln!(std::io::stderr(), "{text}").expect("stderr is open");
 }
@@ -79,14 +80,15 @@ fn is_installed(package: &Path) -> bool {
     version.is_ok_and(|status| status.success()) && package.is_dir()
 }
 
-/// Receives the port when the server prints it. Keeps reading so that the server does not block on a full pipe.
+/// Returns a channel for the port that the server prints. A thread continues to read the output, so that the server
+/// does not block on a full pipe.
 fn port(mut server: Child) -> Receiver<u16> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let stdout = server.stdout.take().expect("the stream is piped");
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some(port) = line.strip_prefix("port ").and_then(|port| port.parse().ok()) {
-                // The receiver is gone after the first port.
+                // Only the first port is received, because the receiver is then dropped.
                 let _ = sender.send(port);
             }
         }

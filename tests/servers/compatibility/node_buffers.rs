@@ -12,7 +12,7 @@ use hyper::body::Frame;
 use serde_json::Value;
 use tower::BoxError;
 
-/// Replaces the JSON of buffers by base64 before the SDK reads a response.
+/// Interceptor that replaces the JSON of buffers with base64 before the SDK parses a response.
 #[derive(Debug)]
 pub struct ReadNodeBuffers;
 

@@ -1,4 +1,4 @@
-//! JSON and CBOR have the same effects.
+//! Tests that requests in JSON and in CBOR have the same effects.
 
 use std::time::{Duration, SystemTime};
 
@@ -46,7 +46,7 @@ async fn read(client: &Client, stream: &Stream, from: Option<DateTime>) -> Vec<R
     found
 }
 
-/// Returns the fields to compare. Times are rounded to milliseconds because JSON has them as fractions.
+/// Returns the fields to compare. Times are rounded to milliseconds, because JSON contains fractions of seconds.
 fn comparable(record: &Record) -> (Vec<u8>, Option<&str>, &str, Option<i64>) {
     let millis =
         record.approximate_arrival_timestamp.map(|at| (at.as_secs_f64() * 1_000.0).round());

@@ -1,4 +1,4 @@
-//! Requests without the SDK and without this crate.
+//! HTTP requests without the SDK and without this crate.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub struct Response {
     pub status: u16,
-    /// Raw body. The servers whose bodies are compared do not send chunks.
+    /// Body as received. Chunks are not decoded, because the servers whose bodies are read do not send chunks.
     pub body: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! Receipts name the shard and the sequence number of their records.
+//! Tests that receipts name the shard and the sequence number of their records.
 
 use std::collections::HashMap;
 

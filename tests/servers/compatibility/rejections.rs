@@ -1,4 +1,4 @@
-//! Requests and records that a server rejects, and where the records are afterwards.
+//! Requests and records that a server rejects, and what happens to the records.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub async fn oversize_record_fails_without_request(server: &Server) {
     assert!(found[0].data == vec![7; MIB - 3]);
 }
 
-/// The sink is configured with a record limit above that of the server.
+/// The record limit of the sink is above that of the server, so the server rejects one record.
 pub async fn poison_record_fails_alone(server: &Server) {
     let stream = server.stream(1).await;
     let limits = server.limits().with_record_bytes(2 * MIB);
@@ -100,7 +100,7 @@ pub async fn poison_record_fails_alone(server: &Server) {
 pub async fn oversize_request_is_bisected(server: &Server) {
     let stream = server.stream(1).await;
     let limits = server.limits().with_request_bytes(8 * MIB);
-    // The linger time is long enough for one request.
+    // The linger is long enough to collect all records in one request.
     let builder = server.builder(stream.name()).with_linger(Linger::Fixed(Duration::from_secs(30)));
     let mut sink = stream.sink(builder.configure(|settings| {
         settings.limits = limits;

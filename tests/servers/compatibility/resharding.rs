@@ -24,9 +24,9 @@ async fn send(producer: &Producer, range: Range<usize>) {
     }
 }
 
-pub async fn resharding_loses_no_aggregated_record(server: &Server) {
+pub async fn resharding_does_not_lose_aggregated_records(server: &Server) {
     let stream = server.stream(2).await;
-    // Small aggregates and requests, so that many are in flight at each change.
+    // Aggregates and requests are small, so that many are in flight during each reshard.
     let builder = server
         .builder(stream.name())
         .with_aggregation(Aggregation::PerShard)
@@ -42,7 +42,7 @@ pub async fn resharding_loses_no_aggregated_record(server: &Server) {
     future::join(send(&producer, third..2 * third), stream.merge()).await;
     producer.flush().await.expect("all records are delivered");
     let open = stream.open_shards().await;
-    // The sink learns of the merge only from a misrouted aggregate.
+    // The sink detects the merge only when the response to a later aggregate names the new shard.
     send(&producer, 2 * third..RECORDS).await;
     producer.close().await.expect("close succeeds");
     let totals = producer.status().totals;

@@ -1,4 +1,4 @@
-//! Records that are read back as they were sent.
+//! Tests that records are read back unchanged.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub async fn payloads_round_trip_unchanged(server: &Server) {
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
     let mut sent: Vec<_> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
     sent.extend([vec![], every_byte.clone(), every_byte.repeat(40)]);
-    // Sizes around base64 groups and around the CBOR length encodings.
+    // Sizes around the boundaries of base64 groups and CBOR length encodings.
     for length in (2..9).chain([23, 24, 25, 255, 256, 257, 1_023, 65_535, 65_536]) {
         sent.push(std::iter::repeat_with(|| rng.u8(..)).take(length).collect());
     }
@@ -50,7 +50,7 @@ pub async fn payloads_round_trip_unchanged(server: &Server) {
     assert!(payloads(found) == sorted(sent), "the payloads differ");
 }
 
-/// Asserts that each key is unchanged and its record is on the shard of its hash.
+/// Asserts that each key is unchanged and that its record is in the shard whose range contains the key's hash.
 async fn assert_keys_round_trip(server: &Server, keys: &[String]) {
     let stream = server.stream(3).await;
     let records = keys.iter().map(|key| Record::from((key.as_str(), key.clone())));

@@ -1,4 +1,4 @@
-//! The servers, each with a client in JSON or CBOR.
+//! Servers under test, each with a client in JSON or CBOR.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Protocol {
     }
 }
 
-/// A server that supports the features a case needs.
+/// Server that supports the features that a test case needs.
 pub struct Server {
     endpoint: String,
     limits: Limits,
@@ -48,8 +48,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server. Prints a notice and returns `None` if it is not installed or does not support a needed
-    /// feature.
+    /// Starts the server. Prints a notice and returns `None` if the server is not installed or does not support a
+    /// needed feature.
     pub async fn start(kind: ServerKind, protocol: Protocol, needs: &[Feature]) -> Option<Self> {
         let unsupported =
             needs.iter().find_map(|need| Some((need, unsupported_reason(kind, protocol, *need)?)));
@@ -73,7 +73,8 @@ impl Server {
         let endpoint = endpoint?.to_owned();
         let json = json_client(&endpoint).await;
         let client = with_protocol(protocol, &json);
-        // A separate client, because kinesalite stops reading from a connection after it responded with 413.
+        // Records are read with a separate client, because kinesalite stops reading from a connection after it has
+        // responded with 413.
         let json_reader = json_client(&endpoint).await;
         let reader = match unsupported_reason(kind, protocol, Feature::BinaryData) {
             None => with_protocol(protocol, &json_reader),
@@ -86,7 +87,7 @@ impl Server {
         Some(Self { endpoint, limits, json, client, reader, _embedded: embedded })
     }
 
-    /// Returns a client in the tested protocol.
+    /// Returns a client that uses the tested protocol.
     pub fn client(&self) -> &Client {
         &self.client
     }

@@ -1,4 +1,4 @@
-//! A stream of a server: its shards and its records.
+//! Stream on a server, with its shards and records.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Shard {
     pub is_open: bool,
 }
 
-/// A Kinesis record as a consumer reads it.
+/// Kinesis record as a consumer reads it.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub shard: Shard,
@@ -36,7 +36,8 @@ impl Found {
         deaggregate(&self.data).is_aggregate()
     }
 
-    /// Returns `false` for an aggregate that the KCL discards because a member does not belong to its shard.
+    /// Returns `false` for an aggregate that the KCL discards because the hash of a member is outside the shard's hash
+    /// range.
     pub fn is_readable_by_kcl(&self) -> bool {
         let belongs_here = |member: Member| {
             let hash_of_key =

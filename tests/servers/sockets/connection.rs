@@ -1,4 +1,4 @@
-//! A connection through the proxy.
+//! Connection through the proxy.
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub async fn serve(mut client: TcpStream, plan: &FaultPlan) -> io::Result<()> {
                 let request = message(&mut client).await?;
                 let response = tokio::select! {
                     response = exchange(&mut server, &request, plan) => response?,
-                    // The client timed out, which happens only on a busy machine.
+                    // The client timed out and closed the connection, which happens only on a busy machine.
                     _ = first_byte(&client) => return Ok(()),
                 };
                 client.write_all(&response).await?;
@@ -120,7 +120,7 @@ fn message_length(message: &[u8]) -> Option<usize> {
     Some(end + length.map_or(0, |length| length.trim().parse::<usize>().expect("a number")))
 }
 
-/// Copies a byte per second until one side fails.
+/// Copies one byte per second until one side fails.
 async fn trickle(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),

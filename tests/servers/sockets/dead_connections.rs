@@ -39,7 +39,7 @@ const KEY: &[u8] = include_bytes!("certificates/server.key");
 const HTTP_1: &str = "http/1.1";
 const HTTP_2: &str = "h2";
 
-/// A TLS server that accepts every record. Requests to the stream `slow` take three seconds, requests to the stream
+/// TLS server that accepts every record. Requests to the stream `slow` take three seconds, and requests to the stream
 /// `never` get no response.
 struct Server {
     address: SocketAddr,
@@ -215,7 +215,7 @@ async fn dead_connection_is_replaced_for_lookups() {
 }
 
 #[tokio::test]
-async fn timeout_spares_other_requests_on_connection() {
+async fn timeout_does_not_fail_concurrent_requests() {
     let server = Server::start(HTTP_2).await;
     let service = PutRecords::new(&client(server.address));
     let sink = |stream| KinesisSink::builder(stream).build_with(service.clone()).unwrap();

@@ -1,8 +1,8 @@
-//! Faults of a connection.
+//! Faults that the proxy can inject.
 
 use bytes::Bytes;
 
-/// A fault that the proxy injects into one request or its connection.
+/// Fault that the proxy injects into one request or its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Resets the connection before the request is read.
@@ -16,7 +16,7 @@ pub enum Fault {
     Response(ResponseFault),
 }
 
-/// A fault of a response. The server has written the records.
+/// Fault in a response. The server has already written the records of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseFault {
     Reset,
@@ -25,7 +25,7 @@ pub enum ResponseFault {
     /// Sends no response and keeps the connection open.
     Missing,
     Trickle,
-    /// Sends these bytes instead, then closes the connection.
+    /// Sends these bytes instead of the response, then closes the connection.
     Replaced(Bytes),
 }
 

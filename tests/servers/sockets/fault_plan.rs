@@ -1,4 +1,4 @@
-//! The faults that the proxy injects, and counts of what it has done.
+//! Plan of the faults that the proxy injects, and counts of faults, requests and records.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::fault::Fault;
 
-/// Decides the fault, if any, of each request.
+/// Decides which fault, if any, is injected into each request.
 pub struct FaultPlan {
     pub server: SocketAddr,
     upcoming: Mutex<Upcoming>,
@@ -50,19 +50,19 @@ impl FaultPlan {
         self.upcoming.lock().unwrap().then = Some(fault.clone());
     }
 
-    /// Clears the plan: requests have no faults.
+    /// Clears the plan, so that no further request has a fault.
     pub fn serve_all(&self) {
         *self.upcoming.lock().unwrap() = Upcoming::default();
     }
 
-    /// Removes the fault of the next request from the plan.
+    /// Removes the next request from the plan and returns its fault.
     pub fn next_fault(&self) -> Option<Fault> {
         let mut upcoming = self.upcoming.lock().unwrap();
         upcoming.next.pop_front().unwrap_or_else(|| upcoming.then.clone())
     }
 
-    /// Returns `true` if the next fault is a reset, and removes it. A reset applies to a new connection before its first
-    /// request.
+    /// Returns `true` if the next fault is a reset, and removes it from the plan. A reset applies to a new connection
+    /// before its first request.
     pub fn take_reset(&self) -> bool {
         let mut upcoming = self.upcoming.lock().unwrap();
         if let Some(next) = upcoming.next.front() {
@@ -80,7 +80,7 @@ impl FaultPlan {
         self.counts.forwarded_records.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Counts a request whose whole response was forwarded.
+    /// Counts a request whose response was forwarded completely.
     pub fn record_served(&self, records: usize) {
         self.counts.answered_records.fetch_add(records, Ordering::Relaxed);
         self.counts.served_requests.fetch_add(1, Ordering::Relaxed);
@@ -104,12 +104,12 @@ impl FaultPlan {
         self.counts.faults.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of connections without HTTP.
+    /// Returns the number of connections that did not use HTTP.
     pub fn not_http(&self) -> usize {
         self.counts.not_http.load(Ordering::Relaxed)
     }
 
-    /// Returns how often a record was forwarded to the server without a whole response to the client.
+    /// Returns how many forwarded records did not get a complete response. A record counts each time it is forwarded.
     pub fn unanswered(&self) -> usize {
         let counts = &self.counts;
         counts.forwarded_records.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Error responses of 10 MiB are neither kept nor logged.
+//! Tests that error responses of 10 MiB are neither kept in memory nor logged.
 
 use std::error::Error as _;
 
@@ -61,7 +61,7 @@ async fn error_with_long_code_is_retried() {
     assert_recovers_from("500 Internal Server Error", body.to_string(), "a message").await;
 }
 
-/// Returns a named 4xx error, which is fatal unless the sink knows the name.
+/// Returns a 4xx error with an unknown error code, which the sink treats as fatal.
 fn fatal_error() -> Fault {
     let body = json!({ "__type": "UnknownError", "message": "x".repeat(MIB_10) });
     Fault::Respond(response("400 Bad Request", body.to_string().as_bytes()))

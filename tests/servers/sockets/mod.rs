@@ -1,4 +1,4 @@
-//! Connection faults: no record is lost, every run ends, and the logs name the cause.
+//! Tests that connection faults lose no record, that every run ends, and that the logs name the cause.
 #![cfg(feature = "aws-config")]
 
 mod connection;

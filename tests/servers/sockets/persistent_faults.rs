@@ -1,4 +1,5 @@
-//! Faults that do not end: nothing hangs, and every record is returned with a reason that names the cause.
+//! Faults that do not end. The tests check that nothing hangs, and that every record is returned with a reason that
+//! names the cause.
 
 use std::time::Duration;
 

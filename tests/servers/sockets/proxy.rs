@@ -1,4 +1,4 @@
-//! A TCP proxy on the loopback interface that injects faults.
+//! TCP proxy on the loopback interface that injects faults.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::connection;
 use super::fault_plan::FaultPlan;
 
-/// A proxy in front of one server, with a fixed port. It refuses connections until [`Proxy::start_listening`].
+/// Proxy in front of one server, with a fixed port. It refuses connections until [`Proxy::start_listening`] is called.
 pub struct Proxy {
     address: SocketAddr,
     state: State,
@@ -68,7 +68,7 @@ impl Drop for Proxy {
 
 fn bound(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
-    // Connections in TIME_WAIT must not prevent the bind.
+    // Without this option, connections in TIME_WAIT would prevent the bind.
     socket.set_reuseaddr(true).unwrap();
     socket.bind(address).unwrap();
     socket

@@ -1,4 +1,5 @@
-//! Servers that start late, and servers that close their port and all connections and listen again.
+//! Servers that start after the sink, and servers that restart: they close their port and all connections, and listen
+//! again.
 
 use std::ops::Range;
 
@@ -31,7 +32,7 @@ const RECORDS: Range<usize> = 0..2_000;
 async fn assert_delivered(rig: &Rig) {
     let found = rig.find(payloads(RECORDS)).await;
     assert_eq!((found.records, found.missing), (RECORDS.len(), 0));
-    // Records in flight may have been written.
+    // Records that were in flight during a restart might have been written, and are sent again.
     let unanswered = rig.plan().unanswered();
     assert!(found.duplicated <= unanswered, "{} of {unanswered}", found.duplicated);
     rig.assert_logs(REFUSED);
@@ -40,7 +41,7 @@ async fn assert_delivered(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn late_server_gets_each_record_once() {
+async fn late_server_receives_each_record_once() {
     let mut rig = Rig::start_refusing().await;
     let mut sink = rig.sink(builder());
     let (forwarded, ()) = tokio::join!(forward(&mut sink, 0..1_000), rig.listen_after_refusals(5));
@@ -54,7 +55,7 @@ async fn late_server_gets_each_record_once() {
 }
 
 #[tokio::test]
-async fn forward_survives_restarts() {
+async fn forward_delivers_all_across_restarts() {
     let mut rig = Rig::start().await;
     let mut sink = rig.sink(builder());
     let (forwarded, ()) =
@@ -66,7 +67,7 @@ async fn forward_survives_restarts() {
 }
 
 #[tokio::test]
-async fn receipts_survive_restarts() {
+async fn receipts_are_correct_after_restarts() {
     let mut rig = Rig::start().await;
     let producer = rig.sink(builder()).spawn();
     let (outcomes, ()) =

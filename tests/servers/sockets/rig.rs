@@ -1,4 +1,4 @@
-//! Helpers to send records through the proxy and to check the results.
+//! Helpers that send records through the proxy and check the results.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -19,7 +19,7 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::logs::Logs;
 use crate::support::read_back::{Found, From, ReadBack};
 
-/// A server, a proxy in front of it, and the captured logs.
+/// Server with a proxy in front of it, and the captured logs.
 pub struct Rig {
     server: Embedded,
     pub proxy: Proxy,
@@ -39,7 +39,7 @@ impl Rig {
         Self::with(Embedded::start(2, false).await.unwrap())
     }
 
-    /// Adds a proxy that refuses connections to `server`.
+    /// Puts a proxy that refuses connections in front of `server`.
     pub fn with(server: Embedded) -> Self {
         let address = server.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
         Self { server, proxy: Proxy::new(address), logs: Logs::listen(Level::DEBUG) }
@@ -63,7 +63,7 @@ impl Rig {
         builder.build(&self.client()).unwrap()
     }
 
-    /// Counts the payloads in the stream.
+    /// Counts the payloads that are in the stream, missing, or duplicated.
     pub async fn find(&self, payloads: impl IntoIterator<Item = Bytes>) -> Found {
         let mut read_back =
             ReadBack::begin(self.server.client(), STREAM, From::Start).await.unwrap();
@@ -105,7 +105,7 @@ impl Rig {
         payloads
     }
 
-    /// Asserts that each receipt names the position of its payload.
+    /// Asserts that each receipt names the shard and sequence number of its payload.
     pub async fn assert_receipts(&self, receipts: &[(Bytes, Delivery)]) {
         let payloads = self.payloads_by_position().await;
         for (payload, delivery) in receipts {
@@ -114,7 +114,7 @@ impl Rig {
         }
     }
 
-    /// Asserts that the logs contain `cause`, and no long line and no payload.
+    /// Asserts that the logs contain `cause`, but no payload and no long line.
     pub fn assert_logs(&self, cause: &str) {
         let lines = self.logs.lines();
         let named = lines.iter().any(|line| line.contains(cause));
@@ -168,14 +168,14 @@ pub fn builder_with_short_timeout() -> SinkBuilder {
     builder().configure(|settings| settings.request_timeout = Duration::from_secs(1))
 }
 
-/// Polls `condition` every millisecond. Has no timeout.
+/// Polls `condition` every millisecond until it is `true`, without a timeout.
 pub async fn wait_until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Panics if `run` takes longer than a minute.
+/// Awaits `run`, and panics if it takes longer than a minute.
 pub async fn in_time<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), run).await.expect("the run ends within a minute")
 }

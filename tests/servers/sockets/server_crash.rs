@@ -1,4 +1,4 @@
-//! A server that crashes while it processes requests and restarts on the same port with its records.
+//! Server that crashes while it processes requests, and restarts with its records on the same port.
 
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::rig::{Rig, builder, forward, in_time, payloads, put_all, wait_until};
 use crate::support::embedded::Embedded;
 use crate::support::read_back::Found;
 
-/// A server that keeps its state and its port across crashes.
+/// Server that keeps its state and its port across crashes.
 struct CrashingServer {
     app: Router,
     address: SocketAddr,
@@ -26,7 +26,7 @@ impl CrashingServer {
         server
     }
 
-    /// Serves on a separate runtime, so that a crash can drop its tasks.
+    /// Serves on a separate runtime, so that a crash can drop the server's tasks.
     fn serve(&mut self, listener: TcpListener) {
         listener.set_nonblocking(true).unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -73,7 +73,7 @@ async fn start() -> (Rig, CrashingServer) {
     (Rig::with(server), CrashingServer::new(app.unwrap()))
 }
 
-/// Crashes three times with requests in flight, and restarts after connections were refused.
+/// Crashes the server three times with requests in flight. Restarts it each time after connections were refused.
 async fn crash_three_times(server: &mut CrashingServer, rig: &Rig) {
     let lines = |text| rig.logs.with(text).len();
     for _ in 0..3 {
@@ -94,7 +94,7 @@ async fn assert_delivered(rig: &Rig, requeued: u64) {
 }
 
 #[tokio::test]
-async fn forward_survives_server_crashes() {
+async fn forward_delivers_all_across_server_crashes() {
     let (rig, mut server) = start().await;
     let client = rig.client_of(&format!("http://{}", server.address));
     let mut sink = builder().build(&client).unwrap();
@@ -106,7 +106,7 @@ async fn forward_survives_server_crashes() {
 }
 
 #[tokio::test]
-async fn receipts_survive_server_crashes() {
+async fn receipts_are_correct_after_server_crashes() {
     let (rig, mut server) = start().await;
     let client = rig.client_of(&format!("http://{}", server.address));
     let producer = builder().build(&client).unwrap().spawn();

@@ -1,4 +1,5 @@
-//! Faults that end: a sink and a producer deliver all records, and only records without a response are duplicated.
+//! Faults that end. The tests check that a sink and a producer deliver all records, and that only records without a
+//! response are duplicated.
 
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use kinesis_sink::{Record, SinkBuilder};
 use super::fault::{Fault, ResponseFault, response};
 use super::rig::{Rig, builder, builder_with_short_timeout, forward, in_time, payloads, put_all};
 
-/// Records of each run, in more requests than the four that may be in flight.
+/// Number of records in each run. They need more requests than the four that can be in flight.
 const RECORDS: usize = 1_000;
 
-/// Requests with the fault, after the first two.
+/// Number of requests with the fault. They follow two requests without a fault.
 const FAULTS: usize = 4;
 
 /// Asserts that a sink and a producer deliver all records and that the logs contain `cause`.
@@ -53,7 +54,7 @@ pub async fn assert_delivered(rig: &Rig, fault: &Fault, faults: usize, cause: &s
     let found = rig.find(payloads(0..RECORDS)).await;
     let unanswered = rig.plan().unanswered();
     assert_eq!((found.records, found.missing), (RECORDS, 0));
-    // A request has up to 100 records. On a busy machine, more requests than those with the fault can time out.
+    // A failed request has up to 100 records. On a busy machine, requests without the fault can time out, too.
     let failed = 100 * rig.logs.with("failed records=").len();
     match fault {
         Fault::Response(_) => assert!((1..=failed).contains(&found.duplicated), "{found:?}"),
@@ -63,7 +64,7 @@ pub async fn assert_delivered(rig: &Rig, fault: &Fault, faults: usize, cause: &s
         }
     }
     rig.assert_logs(cause);
-    // There is no outage unless two consecutive requests fail.
+    // An outage is logged only if two consecutive requests fail.
     let started = rig.logs.with("WARN").len();
     let ended = rig.logs.with("succeed again").len();
     assert!(started == ended && started <= 1, "{:#?}", rig.logs.lines());

@@ -1,4 +1,4 @@
-//! Tests of the examples as programs, and of the parts that could lose records.
+//! Tests of the examples: the programs, and those of their parts that could lose records.
 
 #![cfg(feature = "aws-config")]
 

@@ -1,4 +1,4 @@
-//! The example `observe` and its Grafana dashboard.
+//! Tests of the example `observe` and its Grafana dashboard.
 
 #![cfg(all(feature = "aws-config", feature = "metrics"))]
 
@@ -19,7 +19,7 @@ use crate::support::example_program::example;
 
 const DASHBOARD: &str = include_str!("../../docs/grafana.json");
 
-/// Metric names without histogram suffixes, and their labels.
+/// Names of metrics without histogram suffixes, and the labels of each metric.
 type Metrics = BTreeMap<String, BTreeSet<String>>;
 
 fn without_suffix(name: &str) -> &str {
@@ -85,7 +85,7 @@ fn dashboard_queries_all_metrics() {
             assert!(metrics.contains_key(*name), "unknown metric {name}: {query}");
         }
         for labels in query.split(" by (").skip(1).filter_map(|rest| rest.split(')').next()) {
-            // Shard IDs are not unique across streams.
+            // Shard IDs are not unique across streams, so a query by shard needs the stream, too.
             assert!(!labels.contains("shard") || labels.contains("stream"), "{query}");
             for label in labels.split(", ").filter(|label| *label != "le") {
                 let known = names.iter().all(|name| metrics[*name].contains(label));

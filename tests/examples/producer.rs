@@ -1,4 +1,4 @@
-//! The examples `checkpoint` and `fan_in`: killed, interrupted, and with invalid arguments.
+//! Tests that kill and interrupt the examples `checkpoint` and `fan_in`, and that run them with invalid input.
 #![cfg(feature = "aws-config")]
 
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 use crate::support::read_back::{From, ReadBack};
 
-/// A temporary directory that is removed on drop.
+/// Temporary directory that is removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -64,7 +64,7 @@ async fn output(mut command: Command) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checkpoint_survives_kills() {
+async fn killed_process_resumes_at_checkpoint() {
     const LINES: u64 = 14_000;
     let server = Embedded::start(2, true).await.unwrap();
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await.unwrap();
@@ -83,7 +83,7 @@ async fn checkpoint_survives_kills() {
         let mut command = checkpoint(&server, &file, &store);
         let mut process = Running(command.stdout(Stdio::null()).spawn().unwrap());
         if kill % 3 == 0 {
-            // The process may be starting, reading, or sending its first lines.
+            // At this time, the process might be starting, reading, or sending its first lines.
             tokio::time::sleep(Duration::from_millis(rng.u64(0..300))).await;
         } else {
             while stored(&store) < start + LINES / 40 {
@@ -148,7 +148,7 @@ async fn invalid_checkpoint_is_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checkpoint_demo_loses_no_line() {
+async fn checkpoint_demo_does_not_lose_lines() {
     let mut command = example_program::example("checkpoint");
     command.args(["--lines", "2000", "--kills", "1"]);
     let output = output(command).await;

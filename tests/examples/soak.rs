@@ -1,4 +1,4 @@
-//! The example `soak`: its record account, and the failures it detects.
+//! Tests of the example `soak`: its account of records, and the failures that it detects.
 #![cfg(feature = "aws-config")]
 
 #[path = "../../examples/soak/account.rs"]
@@ -44,7 +44,7 @@ fn unconfirmed_record_is_pending() {
     let mut account = with_accepted(4);
     account.delivered(0);
     account.returned(1);
-    // Found in the stream, but not confirmed to the sender.
+    // Record 2 is in the stream, but its delivery has not been confirmed to the sender.
     account.found(Some(2));
     assert_eq!(account.check_missing().pending, 2);
     let counts = Counts { accepted: 4, delivered: 1, returned: 1, ..Counts::default() };
@@ -52,7 +52,7 @@ fn unconfirmed_record_is_pending() {
 }
 
 #[test]
-fn copies_and_damage_are_counted() {
+fn duplicates_and_damage_are_counted() {
     let mut account = with_accepted(2);
     for _ in 0..3 {
         account.found(Some(0));
@@ -65,9 +65,9 @@ fn copies_and_damage_are_counted() {
 }
 
 #[test]
-fn unknown_outcome_explains_copy() {
+fn unknown_outcome_explains_duplicate() {
     let mut account = with_accepted(2);
-    // The count saturates without changing other state.
+    // The count of unknown outcomes saturates, and must not overflow into other state.
     for _ in 0..20 {
         account.may_have_been_written(0);
     }
@@ -137,7 +137,7 @@ fn soak(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn short_run_loses_no_record() {
+fn short_run_does_not_lose_records() {
     let (status, output) = soak(&[]);
     assert_eq!(status, Some(0), "{output}");
     assert!(
@@ -156,7 +156,7 @@ fn lossy_stream_fails_run() {
 #[test]
 fn exceeded_memory_limit_fails_run() {
     if !std::path::Path::new("/proc/self/status").exists() {
-        return; // The peak may be unknown on other systems.
+        return; // The peak might be unknown on other systems.
     }
     let (status, output) = soak(&["--max-rss-mib", "10"]);
     assert_eq!(status, Some(4), "{output}");

@@ -1,4 +1,4 @@
-//! Bad input, failed records, and the dead-letter file.
+//! Invalid input, failed records, and the dead-letter file.
 
 use std::process::Command;
 use std::sync::atomic::AtomicUsize;
@@ -192,7 +192,7 @@ fn dead_letter_file_has_mode_0600() {
 }
 
 #[test]
-fn fatal_stream_dead_letters_all_records() {
+fn fatal_error_dead_letters_all_records() {
     let refuse = |_: &Entry| EntryOutcome::RequestRefused("AccessDeniedException");
     let server = Server::start(refuse);
     let dead_letters = DeadLetterFile::new("refused");

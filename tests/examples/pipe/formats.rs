@@ -45,7 +45,7 @@ fn byte_order_mark_is_skipped_at_the_beginning() {
     assert_eq!(data(&input, &["--format", "ndjson"]), ["2", "{\"k\":\"a\"}"]);
     assert_eq!(data(mark, &[]), [""; 0]);
     assert_eq!(data("\u{feff}\n", &[]), [""]);
-    // The input ends within the mark, or only starts like it.
+    // Inputs that are shorter than the mark, or that start like the mark and then differ.
     assert_eq!(data("1", &[]), ["1"]);
     for short in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb\n"] {
         let message = format!("1 records, {} bytes read", short.trim_ascii().len());

@@ -1,4 +1,4 @@
-//! Bounded memory for large inputs.
+//! Tests that `pipe` uses bounded memory for large inputs.
 #![cfg(target_os = "linux")]
 
 use std::io::Write;
@@ -20,7 +20,7 @@ fn document(number: u64, bytes: usize) -> String {
     format!("{start}{:x<1$}\"}}\n", "", bytes - start.len() - 3)
 }
 
-/// Returns the peak resident memory, or `None` after the exit.
+/// Returns the peak resident memory of the program in bytes, or `None` after it has exited.
 fn peak_resident(pipe: &Pipe) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pipe.0.id())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -28,7 +28,8 @@ fn peak_resident(pipe: &Pipe) -> Option<u64> {
     Some(1024 * kib)
 }
 
-/// Pipes blocks of documents into the program, calls `written`, and returns the peak resident memory.
+/// Pipes blocks of documents into the program, and calls `written` after the last block. Returns the peak resident
+/// memory in bytes.
 fn pipe_documents(server: &Server, blocks: u64, bytes: usize, written: impl Fn()) -> u64 {
     let mut pipe = Pipe::to(&server.endpoint, &OPTIONS);
     let block: String = (0..BLOCK_DOCUMENTS).map(|number| document(number, bytes)).collect();
@@ -59,7 +60,7 @@ fn documents_use_bounded_memory() {
     assert!(peak < 64 * MIB, "peak of {peak} bytes");
 }
 
-/// `cargo test --release --test examples -- --ignored --nocapture gigabyte`
+/// To run this test, use `cargo test --release --test examples -- --ignored --nocapture gigabyte`.
 #[test]
 #[ignore = "slow, and meaningful only in a release build"]
 fn gigabyte_uses_bounded_memory() {
@@ -68,7 +69,8 @@ fn gigabyte_uses_bounded_memory() {
     assert!(peak < 64 * MIB, "peak of {peak} bytes");
 }
 
-/// One record in a hundred is retried until everything was read, so each input block has at least one.
+/// One record in a hundred is retried until the program has read all input, so each input block contains at least one
+/// retried record.
 #[test]
 fn retried_records_do_not_retain_input() {
     let fails = Arc::new(AtomicBool::new(true));

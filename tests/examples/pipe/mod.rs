@@ -1,4 +1,4 @@
-//! The example `pipe`, run as a program.
+//! Tests that run the example `pipe` as a program.
 #![cfg(feature = "aws-config")]
 
 mod failures;
@@ -19,7 +19,7 @@ use crate::support::example_program;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The running program, which is killed on drop.
+/// Running program, which is killed on drop.
 struct Pipe(Child);
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Pipe {
     }
 
     fn run(mut self, input: impl AsRef<[u8]>) -> Exit {
-        // The program may exit before it has read everything.
+        // The write fails if the program exits before it has read all input.
         self.input().write_all(input.as_ref()).ok();
         self.wait()
     }
@@ -63,7 +63,7 @@ impl Pipe {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for the exit. Reads the output afterwards, because it is short enough for the pipe.
+    /// Waits for the program to exit, and then reads its output. The output is short enough to fit into the pipe.
     fn wait(mut self) -> Exit {
         let latest = Instant::now() + TIMEOUT;
         while self.0.try_wait().unwrap().is_none() {
@@ -100,7 +100,7 @@ impl Exit {
     }
 }
 
-/// The dead-letter file of one test, which is removed on drop.
+/// Dead-letter file of one test, which is removed on drop.
 struct DeadLetterFile(PathBuf);
 
 impl DeadLetterFile {

@@ -54,7 +54,7 @@ fn aggregation_delivers_all_records() {
 }
 
 #[test]
-fn ordering_survives_failures() {
+fn retries_keep_order_per_key() {
     let server = Server::start({
         let calls = std::sync::atomic::AtomicU32::new(0);
         move |_| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 5 {

@@ -1,4 +1,4 @@
-//! A Kinesis server that lets a test choose the outcome of each entry and records the delivered entries.
+//! Kinesis server that lets a test choose the outcome of each entry, and that records the delivered entries.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ pub struct Entry {
 
 type Decide = dyn Fn(&Entry) -> EntryOutcome + Send + Sync;
 
-/// A server that stops on drop.
+/// Running server, which stops on drop.
 pub struct Server {
     pub endpoint: String,
     state: Arc<Shared>,
@@ -128,7 +128,7 @@ async fn respond(
     body: Bytes,
 ) -> (StatusCode, String) {
     if headers["x-amz-target"] != "Kinesis_20131202.PutRecords" {
-        // Credentials that allow writes need not allow other operations.
+        // All other operations are denied, because credentials that allow writes might not allow more.
         return refusal("AccessDeniedException");
     }
     *state.requests.lock().unwrap() += 1;
@@ -158,7 +158,7 @@ fn entry(put: PutEntry<'_>) -> Entry {
     Entry { data, key: put.partition_key.into_owned() }
 }
 
-/// Returns one of 1,024 shards, so that shard quotas do not limit the rate.
+/// Returns the ID of one of 1,024 shards. With that many shards, the quotas do not limit the rate.
 fn shard(key: &str) -> String {
     format!("shardId-{:012}", hash_of(key).get() >> 118)
 }

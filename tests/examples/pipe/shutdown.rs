@@ -1,4 +1,4 @@
-//! Exits at the end of the input and after signals.
+//! Tests of how `pipe` exits at the end of the input and after signals.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -117,7 +117,7 @@ fn second_signal_aborts_and_reports_rest() {
 }
 
 #[test]
-fn signal_after_end_of_input_is_first() {
+fn first_signal_after_end_of_input_drains() {
     let server = Server::start(|_| EntryOutcome::NoResponse);
     let mut pipe = Pipe::to(&server.endpoint, &[]);
     pipe.input().write_all(b"1\n").unwrap();
@@ -151,7 +151,7 @@ fn paused_input_flushes_records() {
     pipe.wait().expect(0, &["3 records delivered"]);
 }
 
-/// This happens with `pipe 2>&1 | tee log`, where Ctrl-C stops `tee` too.
+/// Stderr is closed, for example, in `pipe 2>&1 | tee log`, where Ctrl-C stops `tee`, too.
 #[test]
 fn closed_stderr_does_not_stop_draining() {
     for recovers in [true, false] {

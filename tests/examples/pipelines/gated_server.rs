@@ -1,4 +1,4 @@
-//! A server that blocks PutRecords requests until it is released.
+//! Server that blocks PutRecords requests until it is released.
 
 use axum::Router;
 use axum::extract::Request;

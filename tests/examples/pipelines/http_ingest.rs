@@ -1,4 +1,4 @@
-//! The example `http_ingest`: responses to clients, and shutdown.
+//! Tests of the example `http_ingest`: its responses to clients, and its shutdown.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,14 +14,14 @@ fn request(server: SocketAddr, line: &str, body: &[u8]) -> TcpStream {
         "{line} HTTP/1.1\r\nhost: {server}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
     connection.write_all(head.as_bytes()).unwrap();
-    // The server may reject the request before it has read the body.
+    // The server can reject the request before it has read the body, so a failed write is ignored.
     connection.write_all(body).ok();
     connection
 }
 
 fn read_response(mut connection: TcpStream) -> String {
     let mut response = Vec::new();
-    // Unread bytes of the request can reset the connection after the response.
+    // If the server does not read the whole request, the connection can be reset after the response.
     connection.read_to_end(&mut response).ok();
     String::from_utf8(response).unwrap()
 }
@@ -72,7 +72,7 @@ async fn full_buffer_returns_503_and_drains() {
         }
         let refused = loop {
             let response = fetch(process.address, "POST /events/key", b"accepted");
-            // The waiting event may be accepted last.
+            // If the waiting event has not been accepted yet, another event can take its place in the buffer.
             if status(&response) != 202 {
                 break response;
             }

@@ -1,4 +1,4 @@
-//! The example `lambda` with a simulated Lambda runtime API.
+//! Tests of the example `lambda` with a simulated Lambda runtime API.
 
 use std::process::Child;
 

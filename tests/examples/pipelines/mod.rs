@@ -1,4 +1,4 @@
-//! The examples of complete pipelines: as programs, and their record handling in virtual time.
+//! Tests of the examples that are complete pipelines: the programs, and their handling of records in virtual time.
 //!
 //! `PIPELINES_SEEDS=1000 cargo test --test examples committed` runs more seeds than the default of 30.
 #![cfg(feature = "aws-config")]

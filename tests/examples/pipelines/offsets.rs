@@ -1,4 +1,4 @@
-//! The example `offsets`: committed messages are in the stream, and in the end all messages are committed.
+//! Tests of the example `offsets`: all committed messages are in the stream, and at the end all messages are committed.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn sink(stream: &SimStream, seed: u64, buffer: usize) -> KinesisSink<Timeout<Sim
     builder.build_with(service).unwrap()
 }
 
-/// Fails if a committed message is not in the stream.
+/// Returns an error if a committed message is not in the stream.
 fn check_committed(log: &Log, stream: &SimStream) -> Result<(), String> {
     let written: HashSet<Bytes> = stream.written().iter().map(|r| r.data().clone()).collect();
     match log.committed().iter().filter(|message| !written.contains(&message.payload)).count() {

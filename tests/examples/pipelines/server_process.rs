@@ -1,4 +1,4 @@
-//! An example program that listens on a port.
+//! Example program that listens on a port.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use crate::support::embedded::Embedded;
 use crate::support::example_program;
 
-/// The running program, which is killed on drop.
+/// Running program, which is killed on drop.
 pub struct ServerProcess {
     pub child: Child,
     output: Lines<BufReader<ChildStdout>>,
@@ -52,7 +52,7 @@ pub fn send_signal(child: &Child, signal: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// Runs `work` outside of the runtime's threads, which the server needs.
+/// Runs blocking `work` on a separate thread, because the server needs the threads of the runtime.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! The example `socket`: lines become records, and senders get backpressure while the stream is slow.
+//! Tests of the example `socket`: lines become records, and senders get backpressure while the stream is slow.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -16,7 +16,7 @@ use super::connection::{MAX_LINE_BYTES, forward};
 use super::server_process::{ServerProcess, blocking};
 use crate::support::embedded::Embedded;
 
-/// In virtual time.
+/// An hour of virtual time.
 const HOUR: Duration = Duration::from_secs(3_600);
 const BUFFER: usize = 10;
 

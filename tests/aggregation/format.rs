@@ -174,7 +174,7 @@ fn encode_requires_members_with_keys() {
 }
 
 #[test]
-fn damaged_aggregate_is_plain_data() {
+fn damaged_aggregate_decodes_as_plain_data() {
     assert_plain(&Bytes::new());
     assert_plain(&Bytes::from_static(b"a line"));
     assert_plain(&Bytes::from_static(b"\xf3\x89\x9a\xc2"));
@@ -194,7 +194,7 @@ fn damaged_aggregate_is_plain_data() {
 }
 
 #[test]
-fn invalid_message_is_plain_data() {
+fn invalid_message_decodes_as_plain_data() {
     let ordered = b"\x0a\x01k\x12\x01\x30\x1a\x05\x08\0\x1a\x01x";
     assert!(deaggregate(&wrapped(ordered)).is_aggregate());
     let cases: &[(&str, &[u8])] = &[

@@ -26,7 +26,7 @@ fn with_accepted(records: u64) -> Account {
 }
 
 #[test]
-fn confirmed_record_not_found_is_lost() {
+fn missing_confirmed_record_counts_as_lost() {
     let mut account = with_accepted(3);
     for number in 0..3 {
         account.delivered(number);

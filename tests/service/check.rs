@@ -154,7 +154,7 @@ async fn check_fails_on_inactive_stream() {
 }
 
 #[tokio::test]
-async fn check_passes_if_denied_busy_or_unsupported() {
+async fn check_passes_when_describe_is_not_possible() {
     for (status, code) in [
         ("400 Bad Request", "AccessDeniedException"),
         ("400 Bad Request", "LimitExceededException"),

@@ -64,7 +64,7 @@ impl Service {
 }
 
 #[tokio::test]
-async fn lookups_depend_on_aggregation() {
+async fn lookups_are_skipped_without_aggregation() {
     for (aggregation, expected) in [
         (Aggregation::Off, [1, 0, 0]),
         (Aggregation::PerKey, [1, 1, 1]),

@@ -274,7 +274,7 @@ async fn unknown_protocol_uses_sdk_serializer() {
 }
 
 #[tokio::test]
-async fn mislabeled_protocol_sends_nothing() {
+async fn mislabeled_protocol_fails_without_request() {
     let wire = wire();
     let client = Client::from_conf(wire.config().protocol(impostor::Impostor).build());
     let error = PutRecords::new(&client).oneshot(one_entry()).await.unwrap_err();

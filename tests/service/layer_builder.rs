@@ -80,7 +80,7 @@ impl<S: PutRecordsService> Service<PutRecordsRequest> for Count<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn custom_layer_sees_requests() {
+async fn custom_layer_receives_requests() {
     let stream = SimStream::new(1);
     let count = CountLayer::default();
     let mut sink: KinesisSink<Count<DefaultService>> =
@@ -90,7 +90,7 @@ async fn custom_layer_sees_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn custom_layer_works_below_producer() {
+async fn custom_layer_receives_producer_requests() {
     let stream = SimStream::new(1);
     let count = CountLayer::default();
     let service = ServiceBuilder::new()
@@ -211,7 +211,7 @@ async fn trace_hooks_run_with_events_disabled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn middleware_gives_access_to_inner_service() {
+async fn middleware_exposes_inner_service() {
     let stream = SimStream::new(1);
     let inner = || CountLayer::default().layer(stream.service());
     let request = || PutRecordsRequest::new(stream.id(), []);
@@ -260,7 +260,7 @@ async fn boxed_sink_releases_permit_and_sends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn boxed_sinks_have_one_type() {
+async fn boxed_sinks_have_same_type() {
     let stream = SimStream::new(1);
     let builder = || KinesisSink::builder("example");
     let sinks: Vec<KinesisSink> = vec![

@@ -26,7 +26,7 @@ fn lambda_delivers_before_it_responds() {
 }
 
 #[test]
-fn offsets_survives_crash_and_rebalance() {
+fn offsets_does_not_lose_messages_on_crash() {
     let stdout = run("offsets", &["--messages", "1000"]);
     assert!(stdout.contains("the first consumer crashed with "), "{stdout}");
     assert!(stdout.contains("moved partitions [2, 3] to a third consumer with "), "{stdout}");

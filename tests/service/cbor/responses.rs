@@ -1,4 +1,4 @@
-//! CBOR responses: partial failures, truncated bodies, and corrupted bodies, which must be read like the SDK reads
+//! CBOR responses: partial failures, truncated bodies, and corrupted bodies, which must be parsed like the SDK parses
 //! them.
 
 use aws_sdk_kinesis::Client;

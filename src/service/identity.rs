@@ -34,7 +34,8 @@ const MAX_LOAD: Duration = Duration::from_secs(60);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum number of tracked credentials providers. A provider that exceeds the maximum clears the state of all others.
-const MAX_PROVIDERS: usize = 256;
+/// It is above the number of roles of a process that serves many tenants. A provider takes about 1 KiB.
+const MAX_PROVIDERS: usize = 10_000;
 
 /// Identity cache of the clients that are derived from a user's client.
 ///

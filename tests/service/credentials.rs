@@ -308,6 +308,22 @@ async fn sinks_of_client_share_credentials() {
     assert_eq!(provider.calls(), 1);
 }
 
+/// A process that assumes one role per tenant has many providers.
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_providers_load_once_each() {
+    let service = Service::new(accepted);
+    let new_provider = || Provider::new(|call| async move { Ok(credentials(call)) });
+    let providers: Vec<_> = std::iter::repeat_with(new_provider).take(300).collect();
+    let clients: Vec<_> = providers.iter().map(|provider| client(&service, provider)).collect();
+    for _ in 0..2 {
+        for client in &clients {
+            send(client).await.unwrap();
+        }
+    }
+    let loads: usize = providers.iter().map(Provider::calls).sum();
+    assert_eq!(loads, providers.len());
+}
+
 #[tokio::test(start_paused = true)]
 async fn sinks_of_client_refresh_credentials_once() {
     let service = Service::new(|request| {

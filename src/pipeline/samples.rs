@@ -117,7 +117,7 @@ impl Samples {
         self.flush_reasons.is_empty() && self.retries.is_empty() && self.shards.is_empty()
     }
 
-    pub(crate) fn wants_shards(&self) -> bool {
+    pub(crate) fn records_shards(&self) -> bool {
         self.per_shard
     }
 }

@@ -97,7 +97,7 @@ impl Settling<'_> {
                 self.health.wait_without_failure(self.now, self.rng);
             }
             let completion = self.completion(number);
-            let samples = self.ledger.samples_mut().filter(|samples| samples.wants_shards());
+            let samples = self.ledger.samples_mut().filter(|samples| samples.records_shards());
             let topology = &*self.topology;
             let shard_id = |lane| topology.shard_of(lane);
             self.backlog.apply_outcomes(completion, self.rng, samples, shard_id);

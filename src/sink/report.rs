@@ -23,7 +23,7 @@ impl Core {
         self.pipeline.settlement_mut().notify();
         self.pipeline.offer_failed(self.dead_letters.as_ref());
         if self.pipeline.ledger().failed().records > 0 {
-            self.log_lost(tokio::time::Instant::now().into_std());
+            self.log_failed_records(tokio::time::Instant::now().into_std());
         }
     }
 
@@ -84,7 +84,7 @@ impl Core {
                 self.stream().name()
             );
         }
-        self.log_lost(now);
+        self.log_failed_records(now);
     }
 
     /// Logs the end of an outage immediately, because the sink is not polled again.
@@ -95,7 +95,7 @@ impl Core {
         }
     }
 
-    fn log_lost(&mut self, now: Instant) {
+    fn log_failed_records(&mut self, now: Instant) {
         if let Some((records, reason)) = self.pipeline.health_mut().take_failed_records(now) {
             let stream = self.stream().name();
             let count = RecordCount(records);

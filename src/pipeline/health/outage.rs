@@ -50,7 +50,7 @@ pub(crate) enum Stage {
 /// Series of failures less than [`QUIET_PERIOD`] apart.
 #[derive(Debug)]
 struct Episode {
-    began: Instant,
+    started_at: Instant,
     failing_since: Instant,
     succeeding_since: Option<Instant>,
     reported_at: Option<Instant>,
@@ -66,7 +66,7 @@ struct Episode {
 impl Episode {
     fn new(error: Arc<AttemptError>, report_after: Duration, now: Instant) -> Self {
         Self {
-            began: now,
+            started_at: now,
             failing_since: now,
             succeeding_since: None,
             reported_at: None,
@@ -113,7 +113,7 @@ impl Episode {
         let report_after = self.failing_since + self.report_after;
         let due_at = match self.reported_at {
             Some(reported_at) => reported_at + REPORT_INTERVAL,
-            None => report_after.min(self.began + REPORT_INTERVAL),
+            None => report_after.min(self.started_at + REPORT_INTERVAL),
         };
         Some(due_at).filter(|_| self.succeeding_since.is_none())
     }
@@ -131,7 +131,7 @@ impl Episode {
         Report {
             kind,
             stage,
-            duration: until.saturating_duration_since(self.began),
+            duration: until.saturating_duration_since(self.started_at),
             total: self.total,
             failed: self.failed,
             throttled: self.throttled,
@@ -364,14 +364,14 @@ mod tests {
 
     struct Harness {
         outages: Outages,
-        began: Instant,
+        started_at: Instant,
         now: Instant,
     }
 
     impl Harness {
         fn new() -> Self {
             let now = Instant::now();
-            Self { outages: Outages::default(), began: now, now }
+            Self { outages: Outages::default(), started_at: now, now }
         }
 
         /// Advances the time. Returns the reports that became due, each with the time in seconds.
@@ -380,7 +380,7 @@ mod tests {
             let mut reports = Vec::new();
             loop {
                 while let Some(report) = self.outages.take_report(self.now, false) {
-                    let at = (self.now - self.began).as_secs();
+                    let at = (self.now - self.started_at).as_secs();
                     reports.push((at, report.kind, report.stage));
                 }
                 match self.outages.wakeup(self.now, false) {
@@ -550,14 +550,14 @@ mod tests {
     #[test]
     fn failed_records_are_reported_per_minute() {
         let mut outages = Outages::default();
-        let began = Instant::now();
+        let started_at = Instant::now();
         let mut reported = Vec::new();
         for second in 0..150 {
             outages.records_failed(2, &FailureReason::Withdrawn { last: None });
-            let now = began + Duration::from_secs(second);
+            let now = started_at + Duration::from_secs(second);
             reported.extend(outages.take_failed_records(now).map(|(records, _)| (second, records)));
         }
         assert_eq!(reported, [(0, 2), (60, 120), (120, 120)]);
-        assert_eq!(outages.wakeup(began, true), Some(began + Duration::from_secs(180)));
+        assert_eq!(outages.wakeup(started_at, true), Some(started_at + Duration::from_secs(180)));
     }
 }

@@ -99,7 +99,7 @@ fn bisected_entries_survive_other_failures() {
 fn bisection_backs_off_if_all_are_invalid() {
     let mut harness = Harness::new(settings());
     harness.accept(0..500);
-    let began = harness.now;
+    let started_at = harness.now;
     let mut requests = 0;
     while !harness.pipeline.is_settled() {
         harness.pipeline.close();
@@ -110,7 +110,7 @@ fn bisection_backs_off_if_all_are_invalid() {
             harness.sleep();
         }
     }
-    let per_second = requests as f64 / (harness.now - began).as_secs_f64();
+    let per_second = requests as f64 / (harness.now - started_at).as_secs_f64();
     assert!(per_second < 25.0, "{requests} requests, {per_second} per second");
     assert_eq!(harness.pipeline.ledger().failed().records, 500);
 }

@@ -105,10 +105,10 @@ fn request_size_recovers_after_outage() {
     }
     let isolated = harness.pipeline.backlog.isolated_records();
     assert!((50..500).contains(&isolated), "a probe isolates one record: {isolated}");
-    let began = harness.now;
+    let started_at = harness.now;
     let sizes = run(&mut harness, LONG, |request| Ok(all_delivered(request)));
     assert!(harness.pipeline.is_settled());
-    assert!(sizes.len() < 40 && harness.now - began < Duration::from_secs(5), "{sizes:?}");
+    assert!(sizes.len() < 40 && harness.now - started_at < Duration::from_secs(5), "{sizes:?}");
 }
 
 #[test]
@@ -195,10 +195,10 @@ fn isolated_record_uses_no_tokens_of_others() {
     keyed(&mut harness, "p", "poison");
     harness.accept(1..300);
     harness.pipeline.close();
-    let began = harness.now;
+    let started_at = harness.now;
     run(&mut harness, LONG, poisoned_requests("poison", || service_error("InternalFailure")));
     assert_eq!(harness.pipeline.ledger().totals().delivered, 300);
-    let took = harness.now - began - LONG;
+    let took = harness.now - started_at - LONG;
     assert!(took < Duration::from_secs(60), "ten records per second take 30 s: {took:?}");
 }
 
@@ -317,7 +317,7 @@ fn isolated_record_expires_at_deadline() {
     keyed(&mut harness, "p", "poison");
     harness.accept(0..10);
     harness.pipeline.flush();
-    let began = harness.now;
+    let started_at = harness.now;
     run(&mut harness, Duration::from_secs(10), poisoned_requests("poison", timed_out));
     while harness.pipeline.ledger().failed().records == 0 {
         match harness.pipeline.next_request(harness.now) {
@@ -326,7 +326,7 @@ fn isolated_record_expires_at_deadline() {
         }
         harness.pipeline.advance(harness.now);
     }
-    assert!(harness.now - began < Duration::from_secs(21));
+    assert!(harness.now - started_at < Duration::from_secs(21));
     assert!(harness.pipeline.is_settled());
 }
 
@@ -349,7 +349,7 @@ fn blocked_requests_are_fatal_after_timeout() {
     let mut harness = Harness::new(settings());
     harness.accept(0..100);
     harness.pipeline.flush();
-    let began = harness.now;
+    let started_at = harness.now;
     loop {
         match harness.pipeline.next_request(harness.now) {
             Some((id, ..)) => harness.pipeline.settle(id, Err(codeless(403)), harness.now),
@@ -359,7 +359,7 @@ fn blocked_requests_are_fatal_after_timeout() {
             break;
         }
     }
-    let after = harness.now - began;
+    let after = harness.now - started_at;
     assert!((300..310).contains(&after.as_secs()), "{after:?}");
     assert_eq!(harness.undelivered(), numbers(0..100));
 }

@@ -324,7 +324,7 @@ fn contradiction_requests_another_listing() {
     harness.accept_key(LOWER);
     harness.pipeline.flush();
     harness.answer(|_| "child", |_| true);
-    assert!(harness.pipeline.topology.wants_listing());
+    assert!(harness.pipeline.topology.needs_listing());
     harness.sleep();
     assert!(harness.begin_listing());
     assert!(!harness.begin_listing(), "one listing at a time");
@@ -350,7 +350,7 @@ fn large_stream_is_listed_again_after_reshard() {
     harness.pipeline.flush();
     harness.answer(|_| "child", |_| true);
     assert_eq!(harness.pipeline.topology.known_shards(), 2, "listed shards are not bounded");
-    assert!(harness.pipeline.topology.wants_listing());
+    assert!(harness.pipeline.topology.needs_listing());
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn border_keys_match_listed_shards() {
     assert_eq!(request.entries().len(), 18);
     harness.settle(id, request.entries().iter().map(|entry| placed(&id_of(entry))).collect());
     assert_eq!(harness.pipeline.topology.known_shards(), 6);
-    assert!(!harness.pipeline.topology.wants_listing(), "the list was right");
+    assert!(!harness.pipeline.topology.needs_listing(), "the list was right");
     for (n, hash_key) in starts.into_iter().enumerate() {
         for (hash_key, contains) in [(hash_key, true), (hash_key.wrapping_sub(1), false)] {
             let record = Record::from("data").with_explicit_hash_key(hash_key);

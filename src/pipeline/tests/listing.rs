@@ -420,7 +420,7 @@ fn listing_unavailable_aggregates_per_key() {
     // The pipeline neither verifies the shards against the former list nor lists them again.
     harness.settle(id, vec![placed("s0"), placed("s9")]);
     assert_eq!(harness.pipeline.ledger().totals().delivered, 2);
-    assert!(!harness.pipeline.topology.wants_listing());
+    assert!(!harness.pipeline.topology.needs_listing());
 }
 
 #[test]
@@ -443,7 +443,7 @@ fn listing_unavailable_requeues_unverified() {
         assert_eq!(payloads(&request), [vec!["a"], vec!["b"]], "{ordering:?}");
         harness.settle(id, vec![placed("s9"), placed("s9")]);
         assert!(harness.pipeline.is_settled(), "{ordering:?}");
-        assert!(!harness.pipeline.topology.wants_listing(), "{ordering:?}");
+        assert!(!harness.pipeline.topology.needs_listing(), "{ordering:?}");
     }
 }
 

@@ -394,7 +394,7 @@ impl Model {
         assert!(pipeline.wakeup(self.harness.now).is_none_or(|at| at > self.harness.now));
 
         let is_listing = pipeline.topology.unverified().is_empty() || self.listing.is_some();
-        assert!(is_listing || pipeline.topology.wants_listing(), "no listing is requested");
+        assert!(is_listing || pipeline.topology.needs_listing(), "no listing is requested");
 
         let totals = pipeline.ledger().totals();
         let unsettled = (pipeline.queued() + pipeline.in_flight()) as u64;

@@ -215,7 +215,7 @@ fn unverified_aggregate_expires_at_deadline() {
         for answers in [["lower", "new-upper"], ["upper", "upper"]] {
             let deadline = Some(Duration::from_secs(30));
             let (mut harness, id) = Harness::sent(Settings { ordering, deadline, ..per_key() });
-            let began = harness.now;
+            let started_at = harness.now;
             harness.admit_key("a");
             harness.settle(id, answers.map(placed).to_vec());
             assert_eq!(harness.pipeline.in_flight(), 2);
@@ -229,7 +229,7 @@ fn unverified_aggregate_expires_at_deadline() {
                     harness.fail(id, "InternalFailure");
                 }
             }
-            assert_eq!(harness.now - began, Duration::from_secs(30), "{answers:?}");
+            assert_eq!(harness.now - started_at, Duration::from_secs(30), "{answers:?}");
             let failed = harness.pipeline.take_failed();
             assert_eq!(failed.len(), 3);
             let written = failed.iter().filter(|one| one.may_have_been_written()).count();

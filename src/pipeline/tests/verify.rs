@@ -395,7 +395,7 @@ fn invalid_list_is_replaced_after_minute() {
             harness.sleep();
         }
     }
-    if harness.pipeline.topology.wants_listing() {
+    if harness.pipeline.topology.needs_listing() {
         harness.until_listing();
         harness.pipeline.apply_list(map(&halves()), harness.now);
     }

@@ -33,7 +33,7 @@ pub(crate) struct LearnedShards {
 /// Effect of the observations of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
-    Nothing,
+    Unchanged,
     /// The backlog must be rerouted.
     Misrouted,
     /// A shard is new. The backlog must be rerouted, and the list is outdated.
@@ -92,7 +92,7 @@ impl LearnedShards {
         let observations = std::mem::take(&mut self.observations);
         let misrouted = std::mem::take(&mut self.misrouted);
         if self.paused_until.is_some_and(|until| now < until) {
-            return Learned::Nothing;
+            return Learned::Unchanged;
         }
         self.paused_until = None;
         let updates = observations
@@ -117,7 +117,7 @@ impl LearnedShards {
         } else if misrouted * MISROUTE_RATIO > delivered {
             Learned::Misrouted
         } else {
-            Learned::Nothing
+            Learned::Unchanged
         }
     }
 }

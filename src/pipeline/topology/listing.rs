@@ -24,14 +24,14 @@ pub(super) struct ListingSchedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     UpToDate,
-    Wanted,
-    UnderWay { is_outdated: bool },
+    Requested,
+    InFlight { is_outdated: bool },
 }
 
 impl ListingSchedule {
-    pub(super) fn new(is_wanted: bool, base: Duration, ceiling: Duration) -> Self {
+    pub(super) fn new(is_requested: bool, base: Duration, ceiling: Duration) -> Self {
         Self {
-            state: if is_wanted { State::Wanted } else { State::UpToDate },
+            state: if is_requested { State::Requested } else { State::UpToDate },
             failures: Backoff::new(base, MAX_RETRY_WAIT),
             contradictions: Backoff::new(base, ceiling),
             contradicted_at: None,
@@ -47,33 +47,33 @@ impl ListingSchedule {
                 if before.is_none_or(|before| before + RELIABLE_AFTER <= now) {
                     self.contradictions.reset();
                 }
-                self.state = State::Wanted;
+                self.state = State::Requested;
                 self.contradictions.fail(self.calls, self.calls + 1, now, rng);
             }
-            State::Wanted => {}
-            State::UnderWay { is_outdated } => *is_outdated = true,
+            State::Requested => {}
+            State::InFlight { is_outdated } => *is_outdated = true,
         }
     }
 
     /// Requests a new list after [`MAX_RETRY_WAIT`], because the latest one is invalid.
     pub(super) fn request_later(&mut self, now: Instant) {
         if self.state == State::UpToDate {
-            self.state = State::Wanted;
+            self.state = State::Requested;
         }
         self.contradictions.wait_at_least(now + MAX_RETRY_WAIT);
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.state == State::Wanted && self.wakeup(now).is_none()
+        self.state == State::Requested && self.wakeup(now).is_none()
     }
 
     pub(super) fn wakeup(&self, now: Instant) -> Option<Instant> {
         let until = self.failures.until(now).max(self.contradictions.until(now));
-        until.filter(|_| self.state == State::Wanted)
+        until.filter(|_| self.state == State::Requested)
     }
 
     pub(super) fn begin(&mut self) {
-        self.state = State::UnderWay { is_outdated: false };
+        self.state = State::InFlight { is_outdated: false };
         self.calls += 1;
     }
 
@@ -81,9 +81,9 @@ impl ListingSchedule {
     /// needed.
     pub(super) fn succeed(&mut self, now: Instant, rng: &mut Rng) -> bool {
         self.failures.reset();
-        let is_outdated = self.state == State::UnderWay { is_outdated: true };
+        let is_outdated = self.state == State::InFlight { is_outdated: true };
         if is_outdated {
-            self.state = State::Wanted;
+            self.state = State::Requested;
             self.contradictions.fail(self.calls, self.calls + 1, now, rng);
         } else {
             self.state = State::UpToDate;
@@ -92,7 +92,7 @@ impl ListingSchedule {
     }
 
     pub(super) fn fail(&mut self, now: Instant, rng: &mut Rng) {
-        self.state = State::Wanted;
+        self.state = State::Requested;
         self.failures.fail(self.calls, self.calls + 1, now, rng);
     }
 
@@ -109,8 +109,8 @@ impl ListingSchedule {
     }
 
     #[cfg(test)]
-    pub(super) fn is_wanted(&self) -> bool {
-        self.state == State::Wanted
+    pub(super) fn is_requested(&self) -> bool {
+        self.state == State::Requested
     }
 
     pub(super) fn failures(&self) -> u32 {

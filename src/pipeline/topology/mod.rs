@@ -256,9 +256,9 @@ impl Topology {
                 self.schedule.request(completion.now, rng)
             }
             Learned::Contradictory => self.lanes.forget(),
-            Learned::Nothing | Learned::Misrouted | Learned::Changed => {}
+            Learned::Unchanged | Learned::Misrouted | Learned::Changed => {}
         }
-        (opened, learned != Learned::Nothing)
+        (opened, learned != Learned::Unchanged)
     }
 
     /// With ordering, suspends all predictions until the next list if the shard of a written entry is not listed.
@@ -458,8 +458,8 @@ impl Topology {
     }
 
     #[cfg(test)]
-    pub(super) fn wants_listing(&self) -> bool {
-        self.schedule.is_wanted()
+    pub(super) fn needs_listing(&self) -> bool {
+        self.schedule.is_requested()
     }
 
     #[cfg(test)]

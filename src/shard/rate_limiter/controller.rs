@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::ShardAnswer;
+use super::ShardOutcome;
 use super::noise::Noise;
 use super::throughput::{Average, LastSecond};
 use super::trial::{Seen, Trial};
@@ -99,9 +99,9 @@ pub(super) struct Controller {
     /// Set after an outage, until the next congestion.
     recovering: bool,
     /// Number of throttled entries since the last accepted entry, and number of requests in which all were throttled.
-    refused_entries: u32,
-    refused_requests: u32,
-    refused_since: Option<Instant>,
+    throttled_entries: u32,
+    throttled_requests: u32,
+    throttled_since: Option<Instant>,
     retry_at: Option<Instant>,
     answered_at: Option<Instant>,
     /// Number of the first request after the latest congestion event. Throttled entries of earlier requests belong to
@@ -116,7 +116,7 @@ pub(super) struct Controller {
 #[derive(Debug, Clone, Copy)]
 struct Unordered {
     since: Instant,
-    refused_before: f64,
+    throttled_before: f64,
     share_before: f64,
     seen: Seen,
     /// Set once fewer entries are throttled at the lower rate.
@@ -141,9 +141,9 @@ impl Controller {
             // The initial rate for unknown shards is a guess, so it grows quickly until the first congestion.
             uncongested: if highest.is_finite() { 0.0 } else { MAX_DOUBLINGS * DOUBLING },
             recovering: false,
-            refused_entries: 0,
-            refused_requests: 0,
-            refused_since: None,
+            throttled_entries: 0,
+            throttled_requests: 0,
+            throttled_since: None,
             retry_at: None,
             answered_at: None,
             event_end: next,
@@ -163,17 +163,17 @@ impl Controller {
 
     /// Returns `true` if no entry of the latest request was accepted.
     pub(super) fn is_probing(&self) -> bool {
-        self.refused_requests > 0
+        self.throttled_requests > 0
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Updates the rate from the response to a request. See [`RateLimiter::on_answer`](super::RateLimiter::on_answer).
-    pub(super) fn on_answer(
+    /// Updates the rate from the response to a request. See [`RateLimiter::on_outcome`](super::RateLimiter::on_outcome).
+    pub(super) fn on_outcome(
         &mut self,
-        answer: &ShardAnswer,
+        outcome: &ShardOutcome,
         wants_more: bool,
         next: u64,
         now: Instant,
@@ -182,26 +182,26 @@ impl Controller {
         let elapsed = self.answered_at.map_or(0.0, |at| seconds(at, now));
         self.answered_at = Some(now);
         self.jitter = 0.5 + rng.f64();
-        let (excess, trailing) = self.excess(answer, next, now);
-        self.last_second.add(answer.accepted_cost, now);
-        self.recent.add(answer.accepted_cost, now);
-        self.sustained.add(answer.accepted_cost, now);
-        if answer.refused == answer.entries {
-            self.on_all_refused(answer, now, rng);
+        let (excess, trailing) = self.excess(outcome, next, now);
+        self.last_second.add(outcome.accepted_cost, now);
+        self.recent.add(outcome.accepted_cost, now);
+        self.sustained.add(outcome.accepted_cost, now);
+        if outcome.throttled == outcome.entries {
+            self.on_all_refused(outcome, now, rng);
         } else {
-            self.on_accepted(answer, wants_more, now);
+            self.on_accepted(outcome, wants_more, now);
         }
         self.congestion = self.congestion * (-elapsed / CONGESTION_MEMORY).exp() + excess;
         self.congestion = self.congestion.max(0.0);
-        let change = -DECREASE * excess * answer.mean_cost() * self.per_accepted();
+        let change = -DECREASE * excess * outcome.mean_cost() * self.per_accepted();
         if trailing > 0 {
-            if self.is_new(answer) {
+            if self.is_new(outcome) {
                 self.event_floor = MIN_OF_EVENT * self.share;
             }
-            let lowest = self.lowest_after_refusal(now).max(self.event_floor.min(self.share));
+            let lowest = self.min_share_after_throttle(now).max(self.event_floor.min(self.share));
             self.share = (self.share + change).max(lowest);
             if self.congestion > CONGESTION {
-                self.on_congestion(answer, next, now);
+                self.on_congestion(outcome, next, now);
             }
         } else {
             let elapsed = elapsed.min(1.0);
@@ -219,16 +219,16 @@ impl Controller {
 
     /// Returns the number of throttled entries beyond noise, which can be negative, and the number of entries whose
     /// throttling the rate can have caused.
-    fn excess(&mut self, answer: &ShardAnswer, next: u64, now: Instant) -> (f64, u32) {
+    fn excess(&mut self, outcome: &ShardOutcome, next: u64, now: Instant) -> (f64, u32) {
         if let Some(unordered) = &mut self.unordered {
-            let entries = f64::from(answer.entries);
-            unordered.seen.add(answer);
+            let entries = f64::from(outcome.entries);
+            unordered.seen.add(outcome);
             if !unordered.is_verified && unordered.seen.is_enough() {
                 unordered.is_verified =
-                    unordered.seen.refused_share() < unordered.refused_before / 2.0;
+                    unordered.seen.throttled_share() < unordered.throttled_before / 2.0;
                 if !unordered.is_verified {
                     // The lower rate did not help, so the result of the trial was wrong.
-                    self.trial.confirm(unordered.refused_before);
+                    self.trial.confirm(unordered.throttled_before);
                     self.share = self.share.max(unordered.share_before);
                     self.unordered = None;
                     return (0.0, 0);
@@ -242,25 +242,26 @@ impl Controller {
                 return (0.0, 0);
             }
             let expected = self.noise.probability() * entries;
-            return (f64::from(answer.refused) - expected, answer.refused);
+            return (f64::from(outcome.throttled) - expected, outcome.throttled);
         }
-        self.noise.observe(answer.entries, answer.refused, answer.trailing);
+        self.noise.observe(outcome.entries, outcome.throttled, outcome.trailing);
         if self.highest.is_finite()
-            && let Some(refused) = self.trial.on_answer(answer, self.noise.probability(), next, now)
+            && let Some(throttled) =
+                self.trial.on_outcome(outcome, self.noise.probability(), next, now)
         {
             self.unordered = Some(Unordered {
                 since: now,
-                refused_before: refused,
+                throttled_before: throttled,
                 share_before: self.share,
                 seen: Seen::new(next, now),
                 is_verified: false,
             });
             self.noise.set(self.trial.confirmed());
-            self.share *= 1.0 - refused;
+            self.share *= 1.0 - throttled;
             self.event_end = next;
         }
-        let expected = self.noise.expected_trailing(answer.entries);
-        (f64::from(answer.trailing) - expected, answer.trailing)
+        let expected = self.noise.expected_trailing(outcome.entries);
+        (f64::from(outcome.trailing) - expected, outcome.trailing)
     }
 
     /// Returns the number of entries to send per accepted entry.
@@ -275,27 +276,28 @@ impl Controller {
 
     /// Returns the seconds since the first of the consecutive requests without accepted entries.
     fn starved_for(&self, now: Instant) -> f64 {
-        self.refused_since.map_or(0.0, |since| seconds(since, now))
+        self.throttled_since.map_or(0.0, |since| seconds(since, now))
     }
 
-    fn on_all_refused(&mut self, answer: &ShardAnswer, now: Instant, rng: &mut Rng) {
-        self.refused_since.get_or_insert(now);
-        self.refused_entries = self.refused_entries.saturating_add(answer.refused);
-        self.refused_requests = self.refused_requests.saturating_add(1);
-        if self.refused_requests > 1 {
+    fn on_all_refused(&mut self, outcome: &ShardOutcome, now: Instant, rng: &mut Rng) {
+        self.throttled_since.get_or_insert(now);
+        self.throttled_entries = self.throttled_entries.saturating_add(outcome.throttled);
+        self.throttled_requests = self.throttled_requests.saturating_add(1);
+        if self.throttled_requests > 1 {
             let is_outage = self.starved_for(now) >= OUTAGE;
             let longest = if is_outage { MAX_PAUSE_IN_OUTAGE } else { MAX_PAUSE };
-            let pause = PAUSE * (1 << (self.refused_requests - 2).min(8));
+            let pause = PAUSE * (1 << (self.throttled_requests - 2).min(8));
             self.retry_at = Some(now + pause.min(longest).mul_f64(rng.f64()));
         }
     }
 
-    fn on_accepted(&mut self, answer: &ShardAnswer, wants_more: bool, now: Instant) {
+    fn on_accepted(&mut self, outcome: &ShardOutcome, wants_more: bool, now: Instant) {
         let starved_for = self.starved_for(now);
         if starved_for > OUTAGE {
             // The rate accepted during an outage does not replace the rate before the outage.
             self.recovering = true;
-        } else if wants_more && !self.noise.explains(self.refused_entries) && self.is_new(answer) {
+        } else if wants_more && !self.noise.explains(self.throttled_entries) && self.is_new(outcome)
+        {
             let mut accepted = self.rate_of_last_second(now);
             if starved_for > LAST_SECOND_IS_STALE {
                 accepted = accepted.max(self.recent.rate() * self.per_accepted());
@@ -303,33 +305,33 @@ impl Controller {
             self.good = self.good.min(accepted.max(MIN_GOOD));
             self.share = self.share.min(self.good.max(MIN_AFTER_PAUSE * self.share));
         }
-        self.refused_entries = 0;
-        self.refused_requests = 0;
+        self.throttled_entries = 0;
+        self.throttled_requests = 0;
         self.retry_at = None;
-        self.refused_since = None;
+        self.throttled_since = None;
     }
 
-    fn on_congestion(&mut self, answer: &ShardAnswer, next: u64, now: Instant) {
+    fn on_congestion(&mut self, outcome: &ShardOutcome, next: u64, now: Instant) {
         self.uncongested = 0.0;
-        if answer.refused < answer.entries {
+        if outcome.throttled < outcome.entries {
             self.recovering = false;
             let recent = (self.recent.rate() * self.per_accepted()).min(self.share);
             let accepted = self.rate_of_last_second(now).max(recent);
             self.good = self.good.min(accepted.max(MIN_GOOD));
         }
-        if self.is_new(answer) && self.congestion > BATCH_CONGESTION {
+        if self.is_new(outcome) && self.congestion > BATCH_CONGESTION {
             self.batch = (self.batch * BATCH_DECREASE).max(MIN_BATCH);
         }
-        if self.is_new(answer) {
+        if self.is_new(outcome) {
             self.event_end = next;
         }
     }
 
-    fn is_new(&self, answer: &ShardAnswer) -> bool {
-        answer.request >= self.event_end
+    fn is_new(&self, outcome: &ShardOutcome) -> bool {
+        outcome.request >= self.event_end
     }
 
-    fn lowest_after_refusal(&mut self, now: Instant) -> f64 {
+    fn min_share_after_throttle(&mut self, now: Instant) -> f64 {
         let accepted = self.rate_of_last_second(now);
         let lowest = if accepted > 0.0 {
             MIN_OF_ACCEPTED * accepted

@@ -30,11 +30,11 @@ impl Quota {
 
 /// Result of one request for the entries of one shard. Contains only accepted and throttled entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct ShardAnswer {
+pub(crate) struct ShardOutcome {
     pub(crate) request: u64,
     pub(crate) entries: u32,
     /// Number of throttled entries.
-    pub(crate) refused: u32,
+    pub(crate) throttled: u32,
     /// Number of throttled entries after the last accepted entry.
     pub(crate) trailing: u32,
     /// Total cost of all entries, in seconds of the quota.
@@ -42,7 +42,7 @@ pub(crate) struct ShardAnswer {
     pub(crate) accepted_cost: f64,
 }
 
-impl ShardAnswer {
+impl ShardOutcome {
     pub(crate) fn accept(&mut self, cost: f64) {
         self.entries += 1;
         self.trailing = 0;
@@ -50,15 +50,15 @@ impl ShardAnswer {
         self.accepted_cost += cost;
     }
 
-    pub(crate) fn refuse(&mut self, cost: f64) {
+    pub(crate) fn throttle(&mut self, cost: f64) {
         self.entries += 1;
-        self.refused += 1;
+        self.throttled += 1;
         self.trailing += 1;
         self.cost += cost;
     }
 
     pub(crate) fn accepted(&self) -> u32 {
-        self.entries - self.refused
+        self.entries - self.throttled
     }
 
     fn mean_cost(&self) -> f64 {
@@ -149,7 +149,7 @@ impl RateLimiter {
     }
 
     /// Returns `true` if there are tokens for an entry of this size. The result remains `true` until the next call of
-    /// [`take`](Self::take) or [`on_answer`](Self::on_answer).
+    /// [`take`](Self::take) or [`on_outcome`](Self::on_outcome).
     #[inline]
     pub(crate) fn has_tokens(&self, bytes: usize) -> bool {
         let Some(controller) = &self.controller else { return true };
@@ -240,30 +240,30 @@ impl RateLimiter {
 
     /// Updates the rate from the response to a request. `wants_more` is `true` if the sink would have sent more at a
     /// higher rate. `next` is the number of the next request.
-    pub(crate) fn on_answer(
+    pub(crate) fn on_outcome(
         &mut self,
-        mut answer: ShardAnswer,
+        mut outcome: ShardOutcome,
         wants_more: bool,
         next: u64,
         now: Instant,
         rng: &mut Rng,
     ) {
-        if answer.entries == 0 {
+        if outcome.entries == 0 {
             return;
         }
         if !self.is_of_shard {
             // The request mixes entries of several shards, so the order of throttled entries has no meaning.
-            answer.trailing = answer.refused;
+            outcome.trailing = outcome.throttled;
         }
-        if self.controller.is_none() && answer.refused > 0 {
+        if self.controller.is_none() && outcome.throttled > 0 {
             // At least the quota of one shard, since every stream has a shard.
             let share = self.usage.max(1.0);
             self.controller =
-                Some(Controller::new(share, min_share(self.quota), f64::INFINITY, answer.request));
+                Some(Controller::new(share, min_share(self.quota), f64::INFINITY, outcome.request));
         }
         let Some(controller) = &mut self.controller else { return };
         let before = controller.share();
-        controller.on_answer(&answer, wants_more, next, now, rng);
+        controller.on_outcome(&outcome, wants_more, next, now, rng);
         let share = controller.share();
         let burst = burst(controller);
         // Reduces a deficit together with the rate, so that the refill does not take longer.

@@ -26,7 +26,7 @@ pub(super) struct Noise {
 }
 
 impl Noise {
-    pub(super) fn observe(&mut self, entries: u32, refused: u32, trailing: u32) {
+    pub(super) fn observe(&mut self, entries: u32, throttled: u32, trailing: u32) {
         if trailing >= entries {
             return;
         }
@@ -34,7 +34,7 @@ impl Noise {
         if observed == 0.0 {
             return;
         }
-        let share = f64::from(refused - trailing) / observed;
+        let share = f64::from(throttled - trailing) / observed;
         self.entries = self.entries * (-observed / MEMORY).exp() + observed;
         // The estimate starts from a prior of 200 entries without noise.
         let weight = observed / self.entries.max(MEMORY / 5.0);
@@ -56,7 +56,7 @@ impl Noise {
     }
 
     /// Returns `true` if noise alone can explain this many consecutive throttled entries. Returns `true` for 0.
-    pub(super) fn explains(&self, refused_in_a_row: u32) -> bool {
-        self.probability.max(MIN_ASSUMED).powf(f64::from(refused_in_a_row)) >= UNLIKELY
+    pub(super) fn explains(&self, throttled_in_a_row: u32) -> bool {
+        self.probability.max(MIN_ASSUMED).powf(f64::from(throttled_in_a_row)) >= UNLIKELY
     }
 }

@@ -32,7 +32,7 @@ impl Harness {
         mut admits: impl FnMut(Instant) -> bool,
     ) -> (u32, u32) {
         let end = self.now + Duration::from_secs_f64(seconds);
-        let (mut accepted, mut refused) = (0, 0);
+        let (mut accepted, mut throttled) = (0, 0);
         while self.now < end {
             self.limiter.refill(self.now);
             let mut results = Vec::new();
@@ -43,19 +43,19 @@ impl Harness {
             if self.shuffles {
                 self.rng.shuffle(&mut results);
             }
-            let mut answer = ShardAnswer { request: self.next, ..ShardAnswer::default() };
+            let mut outcome = ShardOutcome { request: self.next, ..ShardOutcome::default() };
             for is_accepted in results {
                 if is_accepted {
-                    answer.accept(QUOTA.cost(bytes));
+                    outcome.accept(QUOTA.cost(bytes));
                 } else {
-                    answer.refuse(QUOTA.cost(bytes));
+                    outcome.throttle(QUOTA.cost(bytes));
                 }
             }
             self.next += 1;
-            (accepted, refused) = (accepted + answer.accepted(), refused + answer.refused);
+            (accepted, throttled) = (accepted + outcome.accepted(), throttled + outcome.throttled);
             self.now += ROUND_TRIP;
             self.limiter.refill(self.now);
-            self.limiter.on_answer(answer, true, self.next, self.now, &mut self.rng);
+            self.limiter.on_outcome(outcome, true, self.next, self.now, &mut self.rng);
             let ready = if self.limiter.has_tokens(bytes) {
                 self.now
             } else {
@@ -63,7 +63,7 @@ impl Harness {
             };
             self.now = ready.max(self.now).max(self.limiter.retry_at().unwrap_or(self.now));
         }
-        (accepted, refused)
+        (accepted, throttled)
     }
 }
 
@@ -138,9 +138,9 @@ fn rate_adapts_to_smaller_and_larger_quota() {
     let mut harness = Harness::new(1.0);
     let mut bucket = token_bucket(400.0, harness.now);
     harness.run(100, 10.0, &mut bucket);
-    let (accepted, refused) = harness.run(100, 30.0, &mut bucket);
+    let (accepted, throttled) = harness.run(100, 30.0, &mut bucket);
     assert!(accepted > 11_600, "{accepted}");
-    assert!(refused < accepted / 20, "{refused} of {accepted}");
+    assert!(throttled < accepted / 20, "{throttled} of {accepted}");
     harness.run(100, 10.0, |_| true);
     let (accepted, _) = harness.run(100, 5.0, |_| true);
     assert!(accepted > 4_750, "{accepted}");
@@ -153,9 +153,9 @@ fn shuffled_throttling_lowers_rate() {
     harness.run(100, 20.0, &mut bucket);
     let mut bucket = token_bucket(500.0, harness.now);
     harness.run(100, 5.0, &mut bucket);
-    let (accepted, refused) = harness.run(100, 40.0, &mut bucket);
+    let (accepted, throttled) = harness.run(100, 40.0, &mut bucket);
     assert!(accepted > 19_000, "{accepted}");
-    assert!(refused < accepted / 30, "{refused} of {accepted}");
+    assert!(throttled < accepted / 30, "{throttled} of {accepted}");
 }
 
 #[test]
@@ -164,9 +164,9 @@ fn rate_returns_after_outage() {
         let mut harness = Harness::new(1.0);
         let mut rng = Rng::with_seed(5);
         harness.run(100, 10.0, |_| true);
-        let (_, refused) = harness.run(100, outage, |_| rng.f64() >= p);
+        let (_, throttled) = harness.run(100, outage, |_| rng.f64() >= p);
         // While no entries are accepted, the limiter sends only a few probes per second.
-        assert!(p < 1.0 || f64::from(refused) < 100.0 * outage, "{refused}");
+        assert!(p < 1.0 || f64::from(throttled) < 100.0 * outage, "{throttled}");
         harness.run(100, 5.0, |_| true);
         let (accepted, _) = harness.run(100, 5.0, |_| true);
         assert!(accepted > 4_750, "{p}: {accepted}");
@@ -176,15 +176,15 @@ fn rate_returns_after_outage() {
 #[test]
 fn unused_rate_does_not_grow() {
     let mut harness = Harness::new(0.5);
-    let mut answer = ShardAnswer::default();
-    answer.accept(QUOTA.cost(100));
+    let mut outcome = ShardOutcome::default();
+    outcome.accept(QUOTA.cost(100));
     for hours in 1..4 {
         harness.now += Duration::from_secs(3_600);
-        harness.limiter.on_answer(answer, false, 1, harness.now, &mut harness.rng);
+        harness.limiter.on_outcome(outcome, false, 1, harness.now, &mut harness.rng);
         assert_eq!(harness.share(), 0.5, "{hours}");
     }
     harness.now += Duration::from_secs(3_600);
-    harness.limiter.on_answer(answer, true, 1, harness.now, &mut harness.rng);
+    harness.limiter.on_outcome(outcome, true, 1, harness.now, &mut harness.rng);
     assert!(harness.share() < 0.55, "an idle hour counts as a second: {}", harness.share());
 }
 
@@ -194,9 +194,9 @@ fn idle_hour_does_not_count_as_outage() {
     harness.run(100, 10.0, |_| true);
     harness.now += Duration::from_secs(3_600);
     let mut bucket = token_bucket(500.0, harness.now);
-    let (accepted, refused) = harness.run(100, 10.0, &mut bucket);
+    let (accepted, throttled) = harness.run(100, 10.0, &mut bucket);
     assert!(accepted > 4_900, "{accepted}");
-    assert!(refused < 500, "{refused}");
+    assert!(throttled < 500, "{throttled}");
 }
 
 #[test]
@@ -204,19 +204,19 @@ fn share_stays_finite_for_unknown_shards() {
     let mut limiter = RateLimiter::unknown(QUOTA);
     let mut now = Instant::now();
     let mut rng = Rng::with_seed(1);
-    let mut refused = ShardAnswer::default();
-    refused.refuse(QUOTA.cost(100));
-    limiter.on_answer(refused, true, 1, now, &mut rng);
+    let mut throttled = ShardOutcome::default();
+    throttled.throttle(QUOTA.cost(100));
+    limiter.on_outcome(throttled, true, 1, now, &mut rng);
     for request in 1..100_000 {
         limiter.refill(now);
-        let mut answer = ShardAnswer { request, ..ShardAnswer::default() };
-        while answer.entries < 200 && limiter.has_tokens(100) {
+        let mut outcome = ShardOutcome { request, ..ShardOutcome::default() };
+        while outcome.entries < 200 && limiter.has_tokens(100) {
             limiter.take(100);
-            answer.accept(QUOTA.cost(100));
+            outcome.accept(QUOTA.cost(100));
         }
         // Every third response arrives at the same time as the previous response.
         now += if request % 3 == 0 { Duration::ZERO } else { ROUND_TRIP };
-        limiter.on_answer(answer, true, request + 1, now, &mut rng);
+        limiter.on_outcome(outcome, true, request + 1, now, &mut rng);
     }
     let share = limiter.controller.unwrap().share();
     // 200 entries per round trip are 10 times the quota of a shard.
@@ -234,15 +234,15 @@ fn extreme_quotas_keep_tokens_reachable() {
                 let mut limiter = RateLimiter::of_shard(quota, 0.0, 0, now);
                 for request in 0..200 {
                     limiter.refill(now);
-                    let mut answer = ShardAnswer { request, ..ShardAnswer::default() };
+                    let mut outcome = ShardOutcome { request, ..ShardOutcome::default() };
                     if limiter.has_tokens(entry) {
                         limiter.take(entry);
                         match request % 2 {
-                            0 => answer.refuse(quota.cost(entry)),
-                            _ => answer.accept(quota.cost(entry)),
+                            0 => outcome.throttle(quota.cost(entry)),
+                            _ => outcome.accept(quota.cost(entry)),
                         }
                     }
-                    limiter.on_answer(answer, true, request + 1, now, &mut rng);
+                    limiter.on_outcome(outcome, true, request + 1, now, &mut rng);
                     let share = limiter.share();
                     assert!((0.0..=1.0).contains(&share), "{quota:?}: {share}");
                     let ready = limiter.ready_at(entry, 500, entry).unwrap();
@@ -260,8 +260,8 @@ fn extreme_quotas_keep_tokens_reachable() {
 fn limiter_probes_while_all_are_throttled() {
     let mut harness = Harness::new(1.0);
     harness.run(100, 60.0, |_| false);
-    let (_, refused) = harness.run(100, 60.0, |_| false);
-    assert!((30..1_000).contains(&refused), "{refused}");
+    let (_, throttled) = harness.run(100, 60.0, |_| false);
+    assert!((30..1_000).contains(&throttled), "{throttled}");
 }
 
 #[test]
@@ -269,8 +269,8 @@ fn unknown_shards_are_unlimited_until_throttled() {
     let mut limiter = RateLimiter::unknown(QUOTA);
     let mut now = Instant::now();
     let mut rng = Rng::with_seed(1);
-    let mut refused = ShardAnswer::default();
-    refused.refuse(QUOTA.cost(1_000));
+    let mut throttled = ShardOutcome::default();
+    throttled.throttle(QUOTA.cost(1_000));
     for _ in 0..100 {
         limiter.refill(now);
         for _ in 0..50 {
@@ -279,12 +279,12 @@ fn unknown_shards_are_unlimited_until_throttled() {
         assert!(limiter.has_tokens(1_000) && limiter.ready_at(1_000, 500, 500_000).is_none());
         now += Duration::from_millis(10);
     }
-    limiter.on_answer(refused, true, 1, now, &mut rng);
+    limiter.on_outcome(throttled, true, 1, now, &mut rng);
     // At 5,000 records per second, the decaying usage is about 3,160 records of 1,000 B.
     let share = limiter.controller.as_ref().unwrap().share();
     assert!((2.0..3.5).contains(&share), "{share}");
     let mut idle = RateLimiter::unknown(QUOTA);
-    idle.on_answer(refused, true, 1, now, &mut rng);
+    idle.on_outcome(throttled, true, 1, now, &mut rng);
     let share = idle.controller.unwrap().share();
     assert!((0.4..=1.0).contains(&share), "a stream has at least one shard: {share}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::ShardAnswer;
+use super::ShardOutcome;
 
 /// Send rate in the second phase of a trial, as a fraction of the normal rate.
 const PART: f64 = 0.8;
@@ -37,9 +37,9 @@ enum Phase {
     Baseline {
         seen: Seen,
     },
-    /// Samples at the lower rate. `refused` is the fraction of entries that were throttled at the full rate.
+    /// Samples at the lower rate. `throttled` is the fraction of entries that were throttled at the full rate.
     Lowered {
-        refused: f64,
+        throttled: f64,
         seen: Seen,
     },
 }
@@ -50,18 +50,18 @@ pub(super) struct Seen {
     from: u64,
     since: Instant,
     entries: f64,
-    refused: f64,
+    throttled: f64,
 }
 
 impl Seen {
     pub(super) fn new(from: u64, since: Instant) -> Self {
-        Self { from, since, entries: 0.0, refused: 0.0 }
+        Self { from, since, entries: 0.0, throttled: 0.0 }
     }
 
-    pub(super) fn add(&mut self, answer: &ShardAnswer) {
-        if answer.request >= self.from {
-            self.entries += f64::from(answer.entries);
-            self.refused += f64::from(answer.refused);
+    pub(super) fn add(&mut self, outcome: &ShardOutcome) {
+        if outcome.request >= self.from {
+            self.entries += f64::from(outcome.entries);
+            self.throttled += f64::from(outcome.throttled);
         }
     }
 
@@ -69,8 +69,8 @@ impl Seen {
         self.entries >= MIN_ENTRIES
     }
 
-    pub(super) fn refused_share(&self) -> f64 {
-        self.refused / self.entries.max(1.0)
+    pub(super) fn throttled_share(&self) -> f64 {
+        self.throttled / self.entries.max(1.0)
     }
 }
 
@@ -88,9 +88,9 @@ impl Trial {
     ///
     /// If the trial shows that the send rate causes the throttling, returns the fraction of entries that were throttled
     /// at the full rate.
-    pub(super) fn on_answer(
+    pub(super) fn on_outcome(
         &mut self,
-        answer: &ShardAnswer,
+        outcome: &ShardOutcome,
         noise: f64,
         next: u64,
         now: Instant,
@@ -102,15 +102,15 @@ impl Trial {
                     self.confirmed = noise;
                 }
                 if noise > 1.5 * self.confirmed + UNTESTED {
-                    self.phase = Phase::Baseline { seen: Seen::new(answer.request + 1, now) };
+                    self.phase = Phase::Baseline { seen: Seen::new(outcome.request + 1, now) };
                 }
             }
             Phase::Baseline { seen } => {
-                seen.add(answer);
-                let refused = seen.refused_share();
-                if seen.entries >= MIN_ENTRIES.max(required_entries(refused, confirmed)) {
-                    self.phase = if refused > confirmed + UNTESTED / 2.0 {
-                        Phase::Lowered { refused, seen: Seen::new(next, now) }
+                seen.add(outcome);
+                let throttled = seen.throttled_share();
+                if seen.entries >= MIN_ENTRIES.max(required_entries(throttled, confirmed)) {
+                    self.phase = if throttled > confirmed + UNTESTED / 2.0 {
+                        Phase::Lowered { throttled, seen: Seen::new(next, now) }
                     } else {
                         Phase::Idle
                     };
@@ -118,17 +118,17 @@ impl Trial {
                     self.phase = Phase::Idle;
                 }
             }
-            Phase::Lowered { refused, seen } => {
-                seen.add(answer);
-                let (refused, seen) = (*refused, *seen);
-                let required = required_entries(refused, confirmed);
-                let halfway = (refused + refused_if_congested(refused, confirmed)) / 2.0;
+            Phase::Lowered { throttled, seen } => {
+                seen.add(outcome);
+                let (throttled, seen) = (*throttled, *seen);
+                let required = required_entries(throttled, confirmed);
+                let halfway = (throttled + throttled_if_congested(throttled, confirmed)) / 2.0;
                 if seen.entries >= required || is_over(seen.since, now) {
                     self.phase = Phase::Idle;
-                    if seen.entries >= required && seen.refused_share() < halfway {
-                        return Some(refused);
+                    if seen.entries >= required && seen.throttled_share() < halfway {
+                        return Some(throttled);
                     }
-                    self.confirmed = refused;
+                    self.confirmed = throttled;
                 }
             }
         }
@@ -146,12 +146,12 @@ fn is_over(since: Instant, now: Instant) -> bool {
 
 /// Returns the expected fraction of throttled entries at the lower rate if the rate causes the throttling. In that
 /// case, the shard accepts as many entries as at the full rate.
-fn refused_if_congested(refused: f64, confirmed: f64) -> f64 {
-    (1.0 - (1.0 - refused) / PART).max(confirmed.min(refused))
+fn throttled_if_congested(throttled: f64, confirmed: f64) -> f64 {
+    (1.0 - (1.0 - throttled) / PART).max(confirmed.min(throttled))
 }
 
 /// Returns the number of entries that are needed to distinguish the two hypotheses with [`CERTAINTY`].
-fn required_entries(refused: f64, confirmed: f64) -> f64 {
-    let distance = ((refused - refused_if_congested(refused, confirmed)) / 2.0).max(0.005);
-    refused * (1.0 - refused) * (CERTAINTY / distance).powi(2)
+fn required_entries(throttled: f64, confirmed: f64) -> f64 {
+    let distance = ((throttled - throttled_if_congested(throttled, confirmed)) / 2.0).max(0.005);
+    throttled * (1.0 - throttled) * (CERTAINTY / distance).powi(2)
 }

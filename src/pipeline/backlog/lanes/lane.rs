@@ -6,7 +6,7 @@ use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::in_flight::Completion;
 use crate::pipeline::samples::ShardSample;
-use crate::shard::{RateLimiter, ShardAnswer};
+use crate::shard::{RateLimiter, ShardOutcome};
 use fastrand::Rng;
 use smol_str::SmolStr;
 
@@ -33,7 +33,7 @@ pub(crate) struct Lane {
 /// Outcomes of a lane's entries in one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct LaneOutcomes {
-    pub(super) answer: ShardAnswer,
+    pub(super) shard: ShardOutcome,
     /// Retried entries that were not throttled.
     pub(super) failed: usize,
 }
@@ -146,25 +146,25 @@ impl Lane {
     pub(super) fn sample(&self, shard: Option<SmolStr>, outcomes: LaneOutcomes) -> ShardSample {
         ShardSample {
             shard,
-            delivered: outcomes.answer.accepted() as usize,
-            throttled: outcomes.answer.refused as usize,
+            delivered: outcomes.shard.accepted() as usize,
+            throttled: outcomes.shard.throttled as usize,
             rate_limit: self.limiter.records_per_second(),
         }
     }
 
     pub(super) fn apply_outcomes(&mut self, completion: Completion, rng: &mut Rng) {
         let Completion { request, next, now } = completion;
-        let LaneOutcomes { answer, failed } = std::mem::take(&mut self.outcomes);
+        let LaneOutcomes { shard, failed } = std::mem::take(&mut self.outcomes);
         self.limiter.refill(now);
         let wants_more = self.wants_more();
-        self.limiter.on_answer(ShardAnswer { request, ..answer }, wants_more, next, now, rng);
+        self.limiter.on_outcome(ShardOutcome { request, ..shard }, wants_more, next, now, rng);
         self.was_rate_limited = false;
         // The response can have changed the rate, so the wait is computed again.
-        if self.ready_at.is_some() && answer.entries > 0 {
+        if self.ready_at.is_some() && shard.entries > 0 {
             let front = self.queue.front_bytes();
             self.ready_at = self.limiter.ready_at(front, self.queue.len(), self.queue.bytes());
         }
-        if answer.accepted() > 0 {
+        if shard.accepted() > 0 {
             self.backoff.reset();
         } else if failed > 0 {
             self.backoff.fail(request, next, now, rng);

@@ -255,15 +255,15 @@ impl Lanes {
         }
         let cost = lane.limiter.cost(bytes);
         match outcome {
-            EntryOutcome::Delivered => lane.outcomes.answer.accept(cost),
-            EntryOutcome::Throttled => lane.outcomes.answer.refuse(cost),
+            EntryOutcome::Delivered => lane.outcomes.shard.accept(cost),
+            EntryOutcome::Throttled => lane.outcomes.shard.throttle(cost),
             EntryOutcome::Failed => lane.outcomes.failed += 1,
         }
     }
 
     pub(crate) fn all_failed(&self) -> bool {
         let outcomes = || self.pending_outcomes.iter().map(|&id| self.lane(id).outcomes);
-        outcomes().any(|one| one.failed > 0) && outcomes().all(|one| one.answer.entries == 0)
+        outcomes().any(|one| one.failed > 0) && outcomes().all(|one| one.shard.entries == 0)
     }
 
     pub(crate) fn has_outcomes(&self) -> bool {

@@ -127,9 +127,10 @@
 //!                                   Transient (entry)        Fatal                   Rejected
 //!                                   Blocked                                          (entry)
 //!       |               |                  |                     |                        |
-//!   lower the        count no       after repeated           count no                bisect until
-//!   rate, redraw     attempt        failures: smaller        attempt                 the record
-//!   random keys                     requests, isolate                                is alone
+//!   redraw random    count no       after repeated           count no                bisect until
+//!   keys; entry:     attempt        failures: smaller        attempt                 the record
+//!   lower the rate                  requests, isolate                                is alone
+//!   of its shard        |                  |                     |                        |
 //!       |               |                  |                     |                        |
 //!       +---------------+-----------+------+---------------------+                        |
 //!                                   v                            v                        |

@@ -58,7 +58,7 @@ names! {
     counter Bytes USER_RECORDS_DATA_PUT =
         "kinesis_sink_user_records_data_put": "Data and partition keys of the records delivered";
     counter Count USER_RECORDS_FAILED =
-        "kinesis_sink_user_records_failed": "Records that failed for good, by reason";
+        "kinesis_sink_user_records_failed": "Records that failed permanently, by reason";
     counter Count USER_RECORDS_WITHDRAWN =
         "kinesis_sink_user_records_withdrawn":
         "Records withdrawn, or dropped with the sink, before they were settled";

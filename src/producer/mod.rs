@@ -404,7 +404,7 @@ impl Producer {
     /// receipts complete with [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Records of
     /// abandoned requests [may have been written](Undelivered::may_have_been_written).
     ///
-    /// The records are withdrawn by the driver, so this method completes only if the driver is polled.
+    /// The records are withdrawn by the driver, so this method completes once the driver is polled or dropped.
     ///
     /// # Errors
     ///

@@ -99,7 +99,7 @@ impl Core {
         if let Some((records, reason)) = self.pipeline.health_mut().take_failed_records(now) {
             let stream = self.stream().name();
             let count = RecordCount(records);
-            warn!(target: TARGET, records, %reason, "{count} for stream {stream} failed for good");
+            warn!(target: TARGET, records, %reason, "{count} for stream {stream} failed permanently");
         }
     }
 

@@ -346,7 +346,7 @@ async fn early_records_respect_stream_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_record_error_is_immediate() {
+async fn large_record_on_hold_fails_with_reason() {
     let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
     let try_send = |producer: &Producer, bytes| producer.try_send(record_of(bytes)).unwrap_err();
     // A record that exceeds the configured limit, or the limit of any stream, fails without a wait for the description.

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn timeout_factor_halves_on_fast_response() {
+    fn timeout_factor_halves_only_if_fast() {
         let mut factor = TimeoutFactor::new();
         factor.fail(seconds(10), 1, true);
         for took in [11, 19, 6, 5] {

@@ -73,7 +73,7 @@ async fn overload_fills_requests_without_throttles() {
 
 /// The shard accepts a burst of at most 300 ms of its quota, so a sink that sends larger bursts is throttled.
 #[tokio::test(start_paused = true)]
-async fn small_shard_burst_causes_few_throttles() {
+async fn full_rate_fits_burst_of_300_ms() {
     let builder = SimStream::builder().with_seed(1).with_burst(Duration::from_millis(300));
     let stream = builder.build().unwrap();
     let samples = offer(&stream, 3_000.0, 30, |_, _| ()).await;

@@ -102,7 +102,7 @@
 //!   `other`.
 //! - `reason` of a request is its flush reason: `full` (nothing more fits), `idle` (no request was in flight), `linger`
 //!   (the oldest record has waited for the linger), `backpressure` (the buffer is full), `close` (the sink is closing),
-//!   `split` (the request is part of a request that was rejected as invalid), `isolated` (the records have failed alone
+//!   `bisected` (the request is part of a request that was rejected as invalid), `isolated` (the records have failed alone
 //!   before).
 //! - `reason` of a failed record is the [code](crate::record::FailureReason::code) of its failure: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.

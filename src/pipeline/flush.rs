@@ -33,7 +33,7 @@ impl FlushReason {
 
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Self::Bisected => "split",
+            Self::Bisected => "bisected",
             Self::Isolated => "isolated",
             Self::Full => "full",
             Self::Idle => "idle",

@@ -124,8 +124,9 @@ async fn metrics_stay_consistent_under_faults() {
             *seen.entry(reason).or_default() += failed(&recorder, reason);
         }
         *seen.entry("withdrawn").or_default() += recorder.counter("user_records_withdrawn");
-        let split = recorder.counter_of("put_records_requests_flushed", &[("reason", "split")]);
-        *seen.entry("split").or_default() += split;
+        let bisected =
+            recorder.counter_of("put_records_requests_flushed", &[("reason", "bisected")]);
+        *seen.entry("bisected").or_default() += bisected;
     }
     assert!(seen.values().all(|times| *times > 0), "{seen:?}");
 }

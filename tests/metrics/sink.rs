@@ -155,7 +155,7 @@ async fn flushes_are_counted_by_reason() {
     });
     let mut sink = builder().build_with(service).unwrap();
     sink.send_all(&mut stream::iter(records(0..2).map(Ok))).await.unwrap();
-    assert_eq!(flushes("split"), 2);
+    assert_eq!(flushes("bisected"), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,7 +88,7 @@
 //!     |  KinesisSink  |<------------|   Producer  |         receipts, dead letters,
 //!     +---------------+ driver task +-------------+         totals, errors
 //!             |                                                   ^
-//!             | accepted records                                  | delivered or failed permanently
+//!             | accepted records                                  | delivered, failed, or withdrawn
 //!             v                                                   |
 //!   +-------------------------------------------------------------+--------------------------+
 //!   |  pipeline: a state machine without I/O                      |                          |
@@ -140,14 +140,15 @@
 //!
 //! # Guarantees
 //!
-//! - **No accepted record is lost.** An accepted record is always queued, in flight, delivered, failed, or returned to
-//!   the caller. By default, records are retried indefinitely, without a deadline or an attempt limit.
+//! - **No accepted record is lost.** An accepted record is queued, in flight, delivered, failed, or withdrawn (returned
+//!   to the caller). By default, records are retried indefinitely, without a deadline or an attempt limit.
 //! - **Delivery is at least once.** If the outcome of a request is unknown, its records are sent again, so the stream
 //!   can contain them twice.
-//! - **Memory is bounded.** The buffer has a maximum number of records and a maximum size in bytes. While it is full,
-//!   the source is not polled.
-//! - **Requests are full, without added latency.** The exception is aggregation: by default, a record can wait up to
-//!   100 ms for its aggregate to fill.
+//! - **Memory is bounded.** The buffer has a maximum number of records and a maximum size in bytes. While the buffer is
+//!   full, the sink does not poll the source.
+//! - **Requests are full, and latency is bounded.** An idle sink sends a record immediately. While a request is in
+//!   flight, a partial request waits for its response, but at most 100 ms by default. With aggregation, a record waits
+//!   up to 100 ms for its aggregate to fill.
 //! - **The send rate per shard is limited** to the shard's quota, or to a lower rate if the shard throttles. A busy
 //!   shard delays only its own records, unless they fill the buffer.
 //! - **Order is optional.** With [`RecordOrdering::PerKey`], records with the same partition key keep their order.

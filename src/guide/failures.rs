@@ -1,8 +1,8 @@
 //! Failures: errors, retries, dead letters, duplicates, and shutdown.
 //!
-//! An accepted record is always queued, in flight, delivered, or returned with the reason for the failure. The sink
-//! stays usable after an error, and errors do not lose records. By default, records do not expire: throttles, timeouts,
-//! and outages are retried indefinitely.
+//! An accepted record is queued, in flight, delivered, failed, or withdrawn. The sink stays usable after an error, and
+//! errors do not lose records. By default, records do not expire: records are retried indefinitely after throttles,
+//! timeouts, and outages.
 //!
 //! # Building a sink
 //!
@@ -83,7 +83,7 @@
 //! | `Unusable` | [`check`](crate::KinesisSink::check) | | the message names the cause and the fix |
 //! | `Build` | `from_env` | | see [building a sink](#building-a-sink) |
 //!
-//! If a record is not accepted, the error contains the record, and the sink stays usable:
+//! If the sink does not accept a record, the error contains the record, and the sink stays usable:
 //!
 //! ```
 //! use futures::SinkExt;
@@ -172,6 +172,10 @@
 //! the stream](super::pacing#outages) with one request at a time. If only some entries fail, only the lanes of their
 //! shards wait.
 //!
+//! An *outage* is a period in which whole requests fail. It has two ends: the backoff and the condition
+//! [`Failing`](crate::status::Condition::Failing) end at the first successful request. The log reports the end
+//! after 10 s without a failure, so that an endpoint that fails intermittently is logged as a single outage.
+//!
 //! # Log lines
 //!
 //! All log lines have the target `kinesis_sink`. Individual retries are logged at DEBUG only. The following lines
@@ -182,7 +186,7 @@
 //! | WARN | requests fail and are retried | at the second consecutive failed request, 5 s after a failed request if none has succeeded since, or after requests have failed intermittently for a minute |
 //! | WARN | requests are refused | at the first `Fatal` error of a sink, or of a producer that [retries](crate::settings::FatalPolicy::Retry) |
 //! | WARN | requests still fail, or are still refused | once a minute |
-//! | INFO | requests succeed again | after 10 s without a failure, or earlier if the sink is closed |
+//! | INFO | requests succeed again | after 10 s without a failure, or earlier when the sink is closed |
 //! | WARN | the stream throttles or fails some of the entries | after a minute with throttled or failed entries, then once a minute |
 //! | INFO | the stream accepts all entries again | after 10 s without a throttled or failed entry |
 //! | WARN | records failed permanently | at most once a minute, with the number of failed records that the sink keeps |
@@ -190,11 +194,11 @@
 //! | WARN | `AWS_CA_BUNDLE` is not read | in `from_env`, if `AWS_CA_BUNDLE` is set but neither `SSL_CERT_FILE` nor `SSL_CERT_DIR` |
 //! | ERROR | the producer stopped | once, with the cause and the number of records returned |
 //!
-//! Failures that are less than 10 s apart belong to the same outage. A single failed request is not an outage, because
-//! stale connections regularly cause one. Each line about an outage contains the duration, the numbers of requests and
-//! of failed requests, the numbers of queued and in-flight records, the age of the oldest record, and the latest error.
-//! The last line contains the duration and the totals. While no records are queued, no requests are sent and no
-//! reminders are logged. A sink logs only while it is polled.
+//! In the log, failures that are less than 10 s apart belong to the same outage. A single failed request is not logged
+//! as an outage, because stale connections regularly cause one. Each line about an outage contains the duration, the
+//! numbers of requests and of failed requests, the numbers of queued and in-flight records, the age of the oldest
+//! record, and the latest error. The last line contains the duration and the totals. While no records are queued, no
+//! requests are sent and no reminders are logged. A sink logs only while it is polled.
 //!
 //! # Requests that fail repeatedly
 //!
@@ -214,7 +218,7 @@
 //!   which later records with the same key wait. For this reason, while a record is isolated,
 //!   [`Aggregation::PerShard`](crate::Aggregation::PerShard) with ordering packs only records with the same key into an
 //!   aggregate;
-//! - is not reported as an outage while other records are delivered.
+//! - is not logged as an outage while other records are delivered.
 //!
 //! During an outage every record fails, and each probe can isolate one record. After the outage, the isolated records
 //! are sent in requests of increasing size. Without [ordering](super::ordering), they can therefore arrive later than

@@ -59,16 +59,21 @@
 //!
 //! ```text
 //!  Record ---accept---> queued ---send---> in flight ---+---> delivered: shard, sequence number
-//!     ^                   ^                             |
-//!     |                   +---------- requeue <---------+
+//!     |                   ^                             |
+//!     |                   +---------- requeue <---------+---> failed: returned with the reason
 //!     |                                                 |
-//!     +--- returned in the error,                       +---> failed: returned with the reason
-//!          if it can never be sent
+//!     |                                                 +---> withdrawn: returned to the caller
+//!     |
+//!     +---> returned in the error, if it is not accepted
 //! ```
 //!
-//! A record is *accepted* once a sink's `start_send`, or a producer's `send` or `put`, succeeds. From then on, the
-//! record is always in one of these states. [`Status`](crate::status::Status) counts the records in each state.
-//! *Settled* means delivered, failed, withdrawn, or abandoned.
+//! A record is *accepted* once a sink's `start_send`, or a producer's `send` or `put`, succeeds. An accepted record is
+//! queued, in flight, delivered, failed, or withdrawn. [`Status`](crate::status::Status) counts the records in each
+//! state. *Settled* means delivered, failed, or withdrawn. A queued record can also be withdrawn, or fail at its
+//! deadline.
+//!
+//! When a sink is dropped, or a producer's driver ends early, the records that are not settled are *abandoned*. Their
+//! receipts complete with this reason, and [`Totals`](crate::status::Totals) counts them as withdrawn.
 //!
 //! # Terms
 //!
@@ -76,18 +81,30 @@
 //! |---|---|
 //! | record | a [`Record`](crate::Record) that you send |
 //! | entry | one Kinesis record in a request: a record, or an aggregate of several |
+//! | aggregate | several records [packed](aggregation) into one Kinesis record |
 //! | request | one PutRecords call, with up to 500 entries |
+//! | stack | the [tower layers](layers) and the service below the sink, which send its requests |
 //! | buffered | accepted but not settled, or failed but not yet taken by the caller; counts towards the buffer limits |
 //! | in flight | in a request whose response has not arrived yet |
-//! | throttle | to reject an entry or a request because a shard, or the stream, exceeds its quota |
+//! | settled | delivered, failed, or withdrawn |
+//! | throttle | to decline an entry or a request because a shard, or the stream, exceeds its quota |
 //! | requeue | to return a record to the queue so that it is sent again |
 //! | linger | the maximum time that a record waits for more records to fill its request or aggregate |
-//! | lane | the queue of one shard, with its own rate limiter and backoff |
-//! | withdraw | to take a record out of the sink before it is settled |
+//! | lane | the queue of one shard, with a separate rate limiter and backoff |
+//! | ordering key | the partition key of a record, if [ordering is enabled](ordering): records with the same key keep their order |
+//! | outage | a period in which whole requests fail; the chapter on failures describes [its two ends](failures#retries-and-backoff) |
+//! | probe | a request, or a few entries for a shard, which shows whether the service accepts records again |
+//! | stream description | the stream's record limit and whether the stream ignores keys, from DescribeStreamSummary |
+//! | lookup | a request for the stream description or the shard list |
+//! | topology | the shards of the stream with their ranges of hash keys, from responses or from ListShards |
+//! | reshard | a split or a merge of shards, which changes the topology |
+//! | withdraw | to return an accepted record to the caller before it is delivered or fails |
 //! | bisect | to halve a request or an aggregate until the invalid record is alone |
 //! | isolate | to retry a record alone because requests that contain it fail |
 //! | receipt | a future that returns the outcome of one record |
 //! | dead letters | records that failed permanently and were passed to a handler |
+//! | KPL | the Kinesis Producer Library of AWS, which defines the format of aggregates |
+//! | KCL | the Kinesis Client Library of AWS, which reads streams and unpacks aggregates |
 //!
 //! # Examples
 //!

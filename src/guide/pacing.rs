@@ -27,8 +27,8 @@
 //! ```
 //!
 //! Each lane has one token bucket for records and one for bytes. An entry takes one record token, and one byte token
-//! for each byte of its data and partition key. A bucket holds the tokens of one second at the current rate, but at
-//! most the tokens of 0.25 s at the full quota. An entry that needs more tokens than fit into a bucket is sent when the
+//! for each byte of its data and partition key. A bucket holds at most the tokens of 0.25 s at the full quota, and at
+//! most the tokens of 1 s at the current rate. An entry that needs more tokens than fit into a bucket is sent when the
 //! bucket is full.
 //!
 //! A request takes the oldest records of all lanes that are not paused. A lane that runs out of tokens pauses until it
@@ -72,8 +72,9 @@
 //!   sustained. Then it grows, slowly at first, and faster with every 1.5 seconds without throttles. If the quota
 //!   doubles, the rate reaches the new quota in 6 seconds. The rate does not grow while the sink sends less than the
 //!   rate permits.
-//! - **If a shard accepts nothing**, the sink pauses, and then sends a few entries as a probe. The pauses last up to
-//!   0.15 seconds, or up to 1 second in an outage.
+//! - **If a shard accepts nothing**, its lane pauses, and then sends a few entries as a probe. A pause lasts up to 0.15
+//!   seconds, or up to 1 second once the shard has accepted nothing for 1.5 seconds. Other lanes do not pause. The
+//!   longer pauses of up to 3 seconds are those of the whole sink in an [outage](#outages).
 //!
 //! Producers that share a stream converge to equal shares of its capacity, without communication. The rate counts
 //! Kinesis records, so with [`Aggregation`](crate::Aggregation) an aggregate counts as one. While no shard is known,
@@ -132,11 +133,11 @@
 //!
 //! # Outages
 //!
-//! While every request fails, the sink sends one probe at a time. It waits for a random time between probes. The
-//! maximum of this time doubles with each failure, up to 3 s. In 20 simulated outages of half a minute, the sink sent
-//! at most 31 probes. The first success ends the backoff. The sink then permits two requests in flight, then four, and
-//! so on up to [`max_in_flight`](crate::SinkBuilder::with_max_in_flight). Since a bucket contains the tokens of at most
-//! a quarter of a second, the backlog is not sent in one burst.
+//! While every request fails, the whole sink pauses: it sends one probe at a time, and waits for a random time between
+//! probes. The maximum of this time doubles with each failure, up to 3 s. In 20 simulated outages of half a minute, the
+//! sink sent at most 31 probes. The first success ends the backoff. The sink then permits two requests in flight, then
+//! four, and so on up to [`max_in_flight`](crate::SinkBuilder::with_max_in_flight). Since a bucket contains the tokens
+//! of at most a quarter of a second, the backlog is not sent in one burst.
 //!
 //! # Benchmark
 //!

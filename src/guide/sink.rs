@@ -41,7 +41,8 @@
 //! ```
 //!
 //! Records with the same key go to the same shard. If you do not need that, do not set a key: the sink then distributes
-//! records evenly and avoids busy shards. Data and key together are limited to 1 MiB, and a key has 1 to 256
+//! records evenly and avoids busy shards. By default, data and key together are limited to 1 MiB. A
+//! stream with a [higher record limit](super::tuning#large-records) accepts up to 10 MiB. A key has 1 to 256
 //! characters. The chapter on [failures](super::failures#errors-of-sinks-and-producers) describes the error for a
 //! record that cannot be sent.
 //!
@@ -73,7 +74,8 @@
 //! # Backpressure
 //!
 //! The buffer holds up to 10,000 records and 32 MiB, including records that are in flight or requeued. While the buffer
-//! is full, the source is not polled. Both limits are fields of [`Settings`](crate::Settings::buffer_records).
+//! is full, `poll_ready` returns `Pending`, so `forward` does not poll the source. Both limits are fields of
+//! [`Settings`](crate::Settings::buffer_records).
 //!
 //! If the source is always ready, the sink still yields to other tasks: each record consumes one unit of tokio's
 //! [cooperative budget](tokio::task::coop).
@@ -147,8 +149,8 @@
 //!
 //! # Shutting down
 //!
-//! Close the sink and check the result. If you drop the sink without closing it, the records in its buffer are
-//! abandoned, and a warning with their number is logged. At any time,
+//! Close the sink and check the result. If you drop the sink without closing it, it abandons the records in its
+//! buffer, and logs a warning with their number. At any time,
 //! [`take_undelivered`](crate::KinesisSink::take_undelivered) returns the remaining records in the order in which they
 //! were accepted. The chapter on [failures](super::failures#shutting-down) has a table of all cases.
 //!

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Value of [`Allowance::per_s`] for a rate of one token per second.
+/// Rate of one token per second, in the unit of [`Allowance::per_s`].
 pub(super) const NANO: i128 = 1_000_000_000;
 
-/// Value of an amount of one token. With this unit, the refill of each nanosecond is exact, so that tests can predict
-/// which entries are admitted.
+/// Amount of one token. In this unit, the refill of each nanosecond is exact, so that tests can predict which entries
+/// are admitted.
 pub(super) const TOKEN: i128 = NANO * NANO;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -167,7 +167,7 @@ fn add(amounts: &mut VecDeque<(Instant, i128)>, at: Instant, amount: i128) {
 pub(super) struct Lagging {
     inner: Box<dyn Accounting>,
     lag: Duration,
-    /// Amounts that are not counted yet, each with the time at which it will be counted.
+    /// Amounts that have not been counted yet, each with the time at which it will be counted.
     pending: VecDeque<(Instant, i128)>,
     now: Instant,
 }
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn lagging_bucket_pays_back_excess() {
+    fn lagging_bucket_compensates_for_excess() {
         let start = Instant::now();
         let bucket = Box::new(Bucket::new(allowance(PER_S), start));
         let mut lagging = Lagging::new(bucket, ms(100), start);

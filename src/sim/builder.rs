@@ -173,19 +173,18 @@ impl SimBuilder {
         self
     }
 
-    /// Sets the number of bytes that a shard accepts in a burst after a pause: 0 B to 1 GiB. Default: the value that
-    /// results from [`with_burst`](Self::with_burst).
+    /// Sets the number of bytes that a shard accepts in a burst after a pause: 0 B to 1 GiB. Default: the number of
+    /// bytes that corresponds to [`with_burst`](Self::with_burst).
     ///
-    /// This setting does not change the number of records in a burst. If the record size limit of a real stream was
-    /// raised, its shards accept bursts of up to that limit, at most 10 MiB, and refill at the rate of the quota.
-    ///
-    /// Source: Kinesis Data Streams developer guide, "Handle large records".
+    /// This setting does not change the number of records in a burst. The shards of a real stream with a raised record
+    /// size limit accept bursts of up to that limit, at most 10 MiB, and refill at the rate of the quota. See "Handle
+    /// large records" in the Kinesis Data Streams developer guide.
     pub fn with_byte_burst(mut self, bytes: usize) -> Self {
         self.quota.byte_burst = Some(bytes);
         self
     }
 
-    /// Sets the limiter with which the shards enforce their quota. Default: [`Limiter::token_bucket`].
+    /// Sets the limiter that enforces the quota of each shard. Default: [`Limiter::token_bucket`].
     pub fn with_limiter(mut self, limiter: Limiter) -> Self {
         self.quota.limiter = limiter;
         self
@@ -236,8 +235,8 @@ impl SimBuilder {
 
     /// Sets the maximum number of bytes of each payload that are stored. Default: no maximum.
     ///
-    /// A maximum saves memory in long runs. If a payload is longer, only its beginning is stored, as a copy. Otherwise
-    /// the stored payload shares its memory with the producer.
+    /// A maximum saves memory in long runs. If a payload is longer, the stream stores a copy of its beginning.
+    /// Otherwise the stored payload shares its memory with the producer.
     pub fn with_kept_bytes(mut self, bytes: usize) -> Self {
         self.kept_bytes = bytes;
         self

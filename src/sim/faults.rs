@@ -15,7 +15,7 @@ use crate::service::{Entry, PutRecordsError, PutRecordsRequest};
 /// drawn for each request, so the shares of all request faults must add up to at most 1.0. Entry faults are drawn
 /// separately for each entry of a request that arrives.
 ///
-/// Poison records always fail. They are recognized by a marker in their payload, even inside an aggregate.
+/// Poison records always fail. The stream recognizes them by a marker in their payload, even inside an aggregate.
 ///
 /// ```
 /// use std::time::Duration;
@@ -154,8 +154,8 @@ impl Faults {
 
     /// Adds a share of PutRecords requests that are written late, and whose response never arrives.
     ///
-    /// The delay `by` is added to half of the round-trip time. The request is written even if its future was dropped
-    /// before. It can therefore be written after the same records were already retried successfully.
+    /// The delay `by` is added to half of the round-trip time. The request is written even if its future has been
+    /// dropped, so it can be written after its records have already been retried successfully.
     ///
     /// # Panics
     ///

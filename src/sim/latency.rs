@@ -85,7 +85,7 @@ impl Latency {
     }
 }
 
-/// Draws from the standard normal distribution with the Box-Muller transform (1958).
+/// Draws from the standard normal distribution with the Box-Muller transform.
 fn standard_normal(rng: &mut Rng) -> f64 {
     // `rng.f64()` can be 0.0 but not 1.0, so the argument of the logarithm is above zero.
     let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Limiter with which shards enforce their quota.
+/// Limiter that enforces the quota of each shard.
 ///
 /// Requires the feature `sim`.
 ///
@@ -91,7 +91,7 @@ impl Limiter {
 
     /// Sets the delay after which an accepted record counts towards the quota: 0 s to 1 h. Default: 0 s.
     ///
-    /// Before a record counts, the limiter can accept more than the quota. A token bucket compensates for this excess
+    /// Until the record counts, the limiter can accept more than the quota. A token bucket compensates for this excess
     /// later, but windows do not.
     #[must_use]
     pub const fn with_lag(mut self, lag: Duration) -> Self {

@@ -63,7 +63,7 @@
 //!
 //! The entries of a request are admitted one by one, in the order of the request unless
 //! [`with_random_order`](Limiter::with_random_order) is set. An entry that exceeds the remaining quota is throttled and
-//! uses no quota, so that a smaller entry after it can still be accepted.
+//! uses no quota, so a smaller entry after it can still be accepted.
 //!
 //! # Randomness
 //!

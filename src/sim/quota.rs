@@ -49,7 +49,7 @@ pub(super) struct ShardLimiter {
     front_ends: Vec<FrontEnd>,
 }
 
-/// Accounting of one front end. An entry is admitted only if both its record and its bytes can be admitted.
+/// Accounting of one front end. An entry is admitted only if both the record quota and the byte quota allow it.
 #[derive(Debug)]
 struct FrontEnd {
     records: Box<dyn Accounting>,

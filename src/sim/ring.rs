@@ -179,7 +179,7 @@ impl Ring {
             return Ok(());
         }
         let opened = even_ranges(shards).map(|range| {
-            // A shard can have at most two parents. These are the parents at the start and end of its range.
+            // A shard can have at most two parents, so only the parents at the start and end of its range are kept.
             let mut parents = vec![self.find(range.start()), self.find(range.end())];
             parents.dedup();
             self.add(range, parents, sequence, now)

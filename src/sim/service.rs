@@ -11,13 +11,13 @@ use super::faults::RequestOutcome;
 use super::state::RequestPlan;
 use crate::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
-/// `tower::Service` that sends PutRecords requests to a [`SimStream`].
+/// A `tower::Service` that sends PutRecords requests to a [`SimStream`].
 ///
 /// Requires the feature `sim`.
 ///
 /// The service is always ready and does not limit concurrency. `call` draws the outcome of the request. The request is
-/// written after half of its round-trip time, and the response arrives at its end. If a
-/// [bandwidth](super::SimBuilder::with_bandwidth) is set, the round trip starts after the body was transmitted.
+/// written after half of its round-trip time, and the response arrives at the end of the round trip. If a
+/// [bandwidth](super::SimBuilder::with_bandwidth) is set, the round trip starts after the body has been transmitted.
 ///
 /// # Panics
 ///

@@ -45,7 +45,7 @@ pub(super) struct RequestPlan {
     rng: Rng,
 }
 
-/// Outcome of an entry that has arrived. Contains the number of the shard, if the entry was routed to one.
+/// Outcome of an entry, with the number of its shard if the entry was routed to one.
 #[derive(Debug, Clone, Copy)]
 enum EntryOutcome {
     Fails,

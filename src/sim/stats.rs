@@ -1,8 +1,8 @@
-/// Counts of the requests and entries that a stream has received.
+/// Counts of the requests sent to a stream and of their entries.
 ///
 /// Requires the feature `sim`.
 ///
-/// The count [`entries`](Self::entries) is the sum of the accepted, throttled and failed entries.
+/// The field [`entries`](Self::entries) is the sum of the accepted, throttled and failed entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SimStats {

@@ -215,7 +215,7 @@ impl SimStream {
         indexes.map(|&index| state.written[index].clone()).collect()
     }
 
-    /// Returns the counts of requests and entries that the stream has received.
+    /// Returns the counts of the requests sent to the stream and of their entries.
     #[must_use]
     pub fn stats(&self) -> SimStats {
         self.lock().stats

@@ -11,7 +11,7 @@ use crate::service::PutRecordsError;
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
-/// Returns the shards and settings that the stream has after half of the round-trip time.
+/// Returns the state of the stream after half of the round-trip time.
 impl StreamInfo for SimStream {
     fn describe_stream(
         &self,
@@ -41,7 +41,8 @@ impl StreamInfo for SimStream {
 }
 
 impl SimStream {
-    /// Calls an operation that writes no record. Its round-trip time and outage are determined when it is sent.
+    /// Calls an operation that writes no record. The outage and the round-trip time are determined when the method is
+    /// called.
     pub(super) fn call<T, F>(
         &self,
         handler: F,

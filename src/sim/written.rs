@@ -7,11 +7,12 @@ use smol_str::SmolStr;
 use crate::record::{HashKey, Key};
 use crate::service::Entry;
 
-/// Record that a [`SimStream`](super::SimStream) has accepted.
+/// A record accepted by a [`SimStream`](super::SimStream).
 ///
 /// Requires the feature `sim`.
 ///
-/// Clones share the payload. The `Debug` output contains sizes, but neither the payload nor the partition key.
+/// Clones share the payload. The `Debug` output shows the sizes of the payload and the partition key, but not their
+/// contents.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Written {
     shard_id: SmolStr,
@@ -55,7 +56,7 @@ impl Written {
 
     /// Returns the sequence number, a string of 56 digits as in the response.
     ///
-    /// Records that were written later have larger sequence numbers, even if the numbers are compared as strings.
+    /// Later records have larger sequence numbers, even if the numbers are compared as strings.
     #[must_use]
     pub fn sequence_number(&self) -> String {
         sequence_number(self.sequence)
@@ -77,8 +78,8 @@ impl Written {
         self.explicit_hash_key
     }
 
-    /// Returns the payload. If the payload is longer than [`with_kept_bytes`](super::SimBuilder::with_kept_bytes),
-    /// returns its beginning.
+    /// Returns the payload, or only its beginning if the payload is longer than
+    /// [`with_kept_bytes`](super::SimBuilder::with_kept_bytes).
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data

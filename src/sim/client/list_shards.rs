@@ -62,9 +62,7 @@ struct SequenceNumberRange {
     ending_sequence_number: Option<String>,
 }
 
-/// Default number of shards in a page, followed by the maximum.
-///
-/// Source: ListShards API reference, `MaxResults`.
+/// Default number of shards in a page, followed by the maximum. See `MaxResults` in the ListShards API reference.
 const DEFAULT_PAGE_SIZE: usize = 1_000;
 const MAX_PAGE_SIZE: usize = 10_000;
 

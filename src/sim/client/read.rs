@@ -98,7 +98,7 @@ struct OutputRecord {
     partition_key: Option<String>,
 }
 
-// Source: GetRecords API reference, `Limit` and "the maximum size of data that GetRecords can return is 10 MiB".
+// See the GetRecords API reference: `Limit`, and "the maximum size of data that GetRecords can return is 10 MiB".
 const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 10 * 1024 * 1024;
 

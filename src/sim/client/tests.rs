@@ -1,4 +1,4 @@
-//! Tests with handwritten request bodies. Most bodies are in CBOR, which the SDK does not support.
+//! Tests with handwritten request bodies. Most bodies are in CBOR, because the SDK sends only JSON.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::task::coop::poll_proceed;
 
-/// Budget that tokio gives a task per poll. Also limits the loop in [`poll_units`] for tasks without a budget.
+/// Cooperative budget of a tokio task per poll. Also limits the loop in [`poll_units`] for tasks without a budget.
 const MAX_UNITS: usize = 128;
 
 /// Takes `units` from the task's budget. If the budget is used up, wakes the task and returns `Pending`. Always returns

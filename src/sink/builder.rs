@@ -33,7 +33,7 @@ use crate::stream::{StreamId, StreamInfo};
 use crate::timeout::TimeoutLayer;
 use crate::trace::TARGET;
 
-/// Default service stack of a sink: tracing, metrics (feature `metrics`), timeout, SDK call.
+/// Default service stack of a sink: layers for tracing, metrics (feature `metrics`) and timeouts around the SDK call.
 ///
 /// The stack is boxed, so that its type is the same for all combinations of features.
 pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsResponse, BoxError>;
@@ -88,8 +88,8 @@ impl SinkBuilder {
 
     /// Replaces all [settings](Settings), for example with settings from a configuration file.
     ///
-    /// Call this method before the other setters, because it discards the values that they have set. The classifier,
-    /// the dead-letter handler and the source of stream information are not part of the settings, and are kept.
+    /// Call this method before the other setters, because it overwrites their values. It does not replace the
+    /// classifier, the dead-letter handler or the source of stream information, which are not part of the settings.
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
@@ -131,10 +131,10 @@ impl SinkBuilder {
 
     /// Sets whether and how several records are packed into one Kinesis record. Default: [`Aggregation::Off`].
     ///
-    /// See [`Aggregation`] for the available modes. Aggregation changes three defaults: the
-    /// [linger](Self::with_linger) mode is [`Fixed`](Linger::Fixed), the [buffer](Settings::buffer_records) has a
-    /// capacity of 100,000 records, and a sink that is built with [`build`](Self::build)
-    /// [describes the stream](Self::with_stream_info) before it sends a request.
+    /// See [`Aggregation`] for the available modes. Aggregation changes three defaults: the [linger](Self::with_linger)
+    /// mode is [`Fixed`](Linger::Fixed), the [buffer](Settings::buffer_records) has a capacity of 100,000 records, and
+    /// a sink built with [`build`](Self::build) [describes the stream](Self::with_stream_info) before it sends a
+    /// request.
     ///
     /// ```
     /// use kinesis_sink::{Aggregation, KinesisSink};
@@ -171,22 +171,22 @@ impl SinkBuilder {
 
     /// Sets the source of the stream description and the shard list.
     ///
-    /// By default, a sink that is built with [`build`](Self::build) calls the service through [`SdkStreamInfo`]. With
+    /// By default, a sink built with [`build`](Self::build) calls the service through [`SdkStreamInfo`]. With
     /// aggregation, it requests the description and the shard list. With [ordering](Self::with_ordering) alone, it
     /// requests only the description. Otherwise it requests neither.
     ///
-    /// A source that is set with this method takes precedence: the sink then calls the service only for information
-    /// that the source [does not provide](StreamInfo). A sink that is built with [`build_with`](Self::build_with) has
-    /// no client, and uses only the source that is set with this method.
+    /// A source set with this method takes precedence: the sink then calls the service only for information that the
+    /// source [does not provide](StreamInfo). A sink built with [`build_with`](Self::build_with) has no client, so it
+    /// uses only the source set with this method.
     ///
     /// The sink makes at most one call of each kind at a time, with a timeout of 10 s. A panic in the source is handled
     /// like an error.
     ///
     /// # Description
     ///
-    /// The stream is described before any record is sent. This requires the permission `kinesis:DescribeStreamSummary`.
-    /// Until the description is known, a sink accepts no records. A producer accepts records of up to 1 MiB, because
-    /// every stream accepts this size.
+    /// The sink describes the stream before it sends any record. This requires the permission
+    /// `kinesis:DescribeStreamSummary`. While the description is pending, the sink accepts no records. A producer
+    /// accepts records of up to 1 MiB during this time, because every stream accepts this size.
     ///
     /// - If aggregation or ordering is enabled and the stream
     ///   [distributes its records itself](crate::stream::Distribution::Auto), the sink returns
@@ -198,18 +198,18 @@ impl SinkBuilder {
     /// - The record size limit of the stream becomes the limit of the sink, unless a lower limit was
     ///   [set](crate::limits::Limits::with_record_bytes). A record that is larger than the request size limit is sent
     ///   in a separate request.
-    /// - If the stream cannot be described, the sink logs one line at INFO and uses the configured limits. Before that,
-    ///   it makes up to five attempts if the error can be transient, and retries credential errors for the
-    ///   [credentials timeout](Settings::credentials_timeout).
+    /// - If the stream cannot be described, the sink logs one line at INFO and uses the configured limits. If the error
+    ///   can be transient, the sink first makes up to five attempts. It retries credential errors until the
+    ///   [credentials timeout](Settings::credentials_timeout) has elapsed, and then reports them.
     ///
     /// # Shards
     ///
-    /// The shards are listed when the list is first needed, and again when a response contradicts the list. This
+    /// The sink lists the shards when it first needs the list, and again when a response contradicts the list. This
     /// requires the permission `kinesis:ListShards`. Failed calls are retried with a backoff of up to one minute.
     ///
-    /// - [`Aggregation::PerShard`] requires the shard list: the sink sends no record before it has received the first
-    ///   list. With [`build_with`](Self::build_with), a source must be set. If the source does not provide lists, the
-    ///   sink aggregates per key and logs a warning.
+    /// - [`Aggregation::PerShard`] requires the shard list, so the sink sends no record before it has received the
+    ///   list. With [`build_with`](Self::build_with), the caller must set a source. If the source does not provide
+    ///   lists, the sink aggregates per key and logs a warning.
     /// - [`Aggregation::PerKey`] does not require the shard list. If a list is available, the sink uses it to check
     ///   that aggregates are written to the right shards.
     /// - Without aggregation, the sink learns the shards from responses. If a source provides the list, the sink knows
@@ -232,10 +232,11 @@ impl SinkBuilder {
         self
     }
 
-    /// Sets how long after its acceptance a buffered record fails: 1 ms to 7 days. Default: no deadline.
+    /// Sets the time within which an accepted record must be delivered: 1 ms to 7 days. Default: no deadline.
     ///
-    /// The failure reason is [`FailureReason::DeadlineExceeded`](crate::record::FailureReason::DeadlineExceeded). If a
-    /// record is in flight when its deadline passes, the record fails only if this attempt fails.
+    /// A record that is not delivered in time fails with
+    /// [`FailureReason::DeadlineExceeded`](crate::record::FailureReason::DeadlineExceeded). If a record is in flight
+    /// when its deadline passes, the record fails only if this attempt fails.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
         self
@@ -252,8 +253,8 @@ impl SinkBuilder {
     /// Sets a closure that handles permanently failed records. Default: the sink keeps them and returns an error.
     ///
     /// The sink calls the closure in its poll methods, so the closure must not block. The closure does not receive
-    /// records that have a receipt: the receipt returns them. To send the records to a channel, or to let the handler
-    /// return records to the sink, use [`with_dead_letter_handler`](Self::with_dead_letter_handler).
+    /// records with a receipt, because the receipt returns them. To send the records to a channel, or to let the
+    /// handler return records to the sink, use [`with_dead_letter_handler`](Self::with_dead_letter_handler).
     ///
     /// ```
     /// use kinesis_sink::KinesisSink;
@@ -268,7 +269,7 @@ impl SinkBuilder {
     /// Sets the handler for permanently failed records. The handler can be a channel sender or any type that implements
     /// [`DeadLetterHandler`].
     ///
-    /// All sinks that are built from clones of this builder share the handler.
+    /// All sinks built from clones of this builder share the handler.
     pub fn with_dead_letter_handler(mut self, handler: impl DeadLetterHandler + 'static) -> Self {
         self.dead_letters = Some(SharedHandler::new(handler));
         self
@@ -276,7 +277,7 @@ impl SinkBuilder {
 
     /// Builds a sink that uses an AWS SDK client and the [default service stack](DefaultService).
     ///
-    /// The sink uses a copy of `client` whose retries are disabled, because the sink does its own retries.
+    /// The sink uses a copy of `client` with retries disabled, because the sink retries requests itself.
     ///
     /// # Errors
     ///
@@ -307,7 +308,7 @@ impl SinkBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// Returns an error in the same cases as [`build`](Self::build).
     pub fn build_with_layer<L>(
         self,
         client: &Client,
@@ -375,8 +376,7 @@ impl SinkBuilder {
         Ok(sink)
     }
 
-    /// Builds a sink that uses a custom service stack. The innermost service is [`PutRecords`] or a service of the
-    /// caller.
+    /// Builds a sink that uses a custom service stack. The innermost service can be [`PutRecords`] or a custom service.
     ///
     /// [`ServiceBuilderExt`] adds this crate's layers to a stack.
     ///
@@ -385,18 +385,18 @@ impl SinkBuilder {
     /// another timeout.
     ///
     /// Several sinks can share a stack if each sink is built with a clone. A limit in the stack, such as tower's
-    /// `ConcurrencyLimit`, then applies to all of these sinks. While the stack is not ready, the sink has a place in
-    /// the queue of the limit; a task in the runtime that polled the sink keeps this place. The sink releases its place
+    /// `ConcurrencyLimit`, then applies to all of these sinks. While the stack is not ready, a task in the runtime that
+    /// polled the sink waits in the queue of the limit on behalf of the sink. The sink releases its place in the queue
     /// when it has nothing to send and when it is dropped. It also loses its place if it is not polled within 1 s after
-    /// the stack has become ready, and enters the queue again at its next poll. For a stack that is not `Clone`, use
-    /// [`build_with_unshared`](Self::build_with_unshared).
+    /// the stack has become ready; it then enters the queue again when it is polled. For a stack that is not `Clone`,
+    /// use [`build_with_unshared`](Self::build_with_unshared).
     ///
     /// If `poll_ready` of the stack fails or panics, the sink replaces the stack with a fresh clone.
     ///
-    /// The sink has no client with which to describe the stream or list its shards. With aggregation or
-    /// [ordering](Self::with_ordering), set a [source](Self::with_stream_info) that describes the stream, unless the
-    /// stream is known not to distribute its records itself. [`Aggregation::PerShard`] requires a source that lists the
-    /// shards. With [`Aggregation::PerKey`], the sink uses the shard list to check its aggregates.
+    /// The sink has no client, so it cannot describe the stream or list its shards by itself. With aggregation or
+    /// [ordering](Self::with_ordering), set a [source](Self::with_stream_info) that describes the stream, unless you
+    /// know that the stream does not distribute its records itself. [`Aggregation::PerShard`] requires a source that
+    /// lists the shards. With [`Aggregation::PerKey`], the sink uses the shard list to check its aggregates.
     ///
     /// # Errors
     ///
@@ -423,7 +423,7 @@ impl SinkBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build_with`](Self::build_with).
+    /// Returns an error in the same cases as [`build_with`](Self::build_with).
     pub fn build_with_unshared<S>(self, service: S) -> Result<KinesisSink<S>, BuildError>
     where
         S: PutRecordsService,
@@ -450,7 +450,7 @@ impl SinkBuilder {
         self
     }
 
-    /// Assembles the sink. If `check` is `None`, the stream is checked with the source of the stream description.
+    /// Assembles the sink. If `check` is `None`, the sink checks the stream with the source of the stream description.
     fn assemble<S>(
         self,
         service: Readiness<S>,

@@ -36,17 +36,17 @@ pub(crate) struct Core {
     pub(crate) check: StreamCheck,
     /// Set to `true` when `poll_close` has returned `Ok`.
     pub(super) closed: bool,
-    /// `true` if the sink belongs to a producer's driver.
+    /// `true` if a producer's driver polls the sink.
     pub(super) is_driven: bool,
     #[cfg(feature = "metrics")]
     pub(super) metrics: Option<SinkMetrics>,
 }
 
-/// State of a sink at one moment, for its status and for its producer.
+/// Snapshot of a sink's state for its status and its producer.
 #[derive(Debug)]
 pub(crate) struct Snapshot<'a> {
     pub(crate) limits: Limits,
-    /// `true` once the required stream information is known: the description, the shard list, both, or neither.
+    /// `true` once the sink no longer waits for the stream description or the shard list.
     pub(crate) is_ready_to_send: bool,
     pub(crate) is_settled: bool,
     pub(crate) totals: Totals,
@@ -56,16 +56,16 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) last_request: Option<&'a Arc<RequestSummary>>,
     pub(crate) failed: Size,
     pub(crate) last_failure: Option<&'a FailureReason>,
-    /// Error of the service, while it refuses every request.
+    /// Error returned by the service while it refuses every request.
     pub(crate) refusal: Option<&'a Arc<AttemptError>>,
 }
 
-/// Records that have left the buffer, or returned to it, since the last call of [`Core::take_change`].
+/// Change of the buffer since the last call of [`Core::take_change`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BufferChange {
-    /// Records that have left the buffer.
+    /// Size of the records that have left the buffer.
     pub(crate) released: Size,
-    /// Records that the dead-letter handler has returned to the buffer. `released` includes them.
+    /// Size of the records that the dead-letter handler has returned to the buffer. `released` includes this size.
     pub(crate) returned: Size,
 }
 
@@ -93,7 +93,7 @@ impl Core {
         if self.closed {
             return self.condition.set(Condition::Closed);
         }
-        // An idle sink sends no request that could show the end of the fault, so the fault is cleared here.
+        // An idle sink sends no requests, so no response can show that the fault has ended. Clear it here instead.
         let is_idle = self.pipeline.is_settled() && self.pipeline.topology().is_ready();
         if is_idle {
             self.pipeline.health_mut().clear_failing();
@@ -126,7 +126,7 @@ impl Core {
         }
     }
 
-    /// Takes all records that have not been delivered. Requests in flight are abandoned.
+    /// Takes all undelivered records and abandons the requests in flight.
     pub(super) fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.collect_ended();
         self.requests.abandon();
@@ -178,8 +178,8 @@ impl Core {
         self.pipeline.ledger().buffered()
     }
 
-    /// Accepts a record without checking the limits and the buffer bounds, which the caller has done. Returns the work
-    /// that was done, in units of a task's budget.
+    /// Accepts a record. The caller must have checked the limits and the buffer bounds. Returns the amount of work in
+    /// units of a task's budget.
     pub(crate) fn admit(&mut self, record: Record, accepted_at: Instant) -> usize {
         self.pipeline.admit(record, accepted_at.into_std());
         self.pipeline.take_work()
@@ -251,7 +251,7 @@ impl Core {
         Some(records)
     }
 
-    /// Returns the failed records once the sink is closing and every record is settled.
+    /// Returns the failed records if the sink is closing and every record is settled.
     pub(crate) fn try_finish(&mut self) -> Option<Vec<Undelivered>> {
         if !self.pipeline.is_closing() || !self.pipeline.is_settled() {
             return None;
@@ -261,7 +261,7 @@ impl Core {
         Some(failed)
     }
 
-    /// Abandons all records. Returns the number of all abandoned records, and those that have no receipt.
+    /// Abandons all records. Returns their number, and the records without a receipt.
     pub(crate) fn abandon(&mut self) -> (usize, Vec<Undelivered>) {
         self.shutdown();
         let records = self.buffered().records;

@@ -25,7 +25,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of attempts to describe the stream before the sink uses the configured limits.
 const MAX_DESCRIBE_ATTEMPTS: u32 = 5;
 
-/// Response of a source. `None` if it does not support the call.
+/// Response of a source, or `None` if the source does not support the call.
 type Response<T> = Option<Result<T, BoxError>>;
 
 /// Describes the stream and lists its shards when the pipeline requires it.
@@ -83,7 +83,7 @@ impl Discovery {
         Self { source, describes: describes && has_source, lists: has_source, ..Self::default() }
     }
 
-    /// Returns `true` if the stream is described before any record is sent.
+    /// Returns `true` if the sink describes the stream before it sends any record.
     pub(super) fn describes(&self) -> bool {
         self.describes
     }
@@ -157,8 +157,9 @@ impl Discovery {
         pipeline.apply_description(Some(description), now);
     }
 
-    /// Handles a failed description. A missing stream is reported immediately. Transient errors are retried several
-    /// times. Afterwards the sink uses the configured limits, because a persistent problem makes the requests fail too.
+    /// Handles a failed description: reports a missing stream immediately, and retries transient errors several times.
+    /// After the last attempt, the sink uses the configured limits, because a persistent problem also fails the
+    /// requests.
     fn on_description_error(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
         let (class, attempt_error) = pipeline.health().classify(&error);
         let missing = attempt_error.code() == NO_STREAM;
@@ -170,12 +171,12 @@ impl Discovery {
             self.describe_attempts = 0;
             return pipeline.fail_lookup(ErrorClass::Fatal, error, now);
         }
-        // The lookup is retried for the credentials timeout, as a request is.
+        // Like a request, the lookup is retried until the credentials timeout has elapsed.
         if class == ErrorClass::Credentials {
             return pipeline.fail_lookup(class, error, now);
         }
         self.describe_attempts += 1;
-        // A stream that was refused for its distribution stays refused until a description shows another one.
+        // A sink that refused the stream because of its distribution must wait until a description shows another one.
         let is_refused = pipeline.topology().routing().is_by_service();
         if is_refused || (is_transient && self.describe_attempts < MAX_DESCRIBE_ATTEMPTS) {
             return pipeline.fail_lookup(class, error, now);
@@ -203,7 +204,7 @@ impl Discovery {
             if is_due {
                 let (source, stream) = (source.clone(), pipeline.stream().clone());
                 let call = move || source.list_shards(&stream);
-                // This panics outside of a runtime, so it must precede the change of state.
+                // `Handle::current` panics outside of a runtime, so it must be called before the state changes.
                 self.listing.spawn_on(lookup(call), &Handle::current());
                 pipeline.topology_mut().begin_listing();
             }
@@ -263,7 +264,7 @@ impl Discovery {
     }
 }
 
-/// Calls a source with a timeout. Runs in a separate task, so that a panic of the source does not reach the sink.
+/// Calls the source with a timeout. Runs in a separate task, so that a panic in the source does not reach the sink.
 async fn lookup<T>(
     call: impl FnOnce() -> Option<BoxFuture<'static, Result<T, BoxError>>>,
 ) -> Response<T> {

@@ -1,13 +1,14 @@
 use std::time::{Duration, Instant};
 
-/// Maximum time between two drives during a burst, and maximum time between two records of a burst.
+/// Maximum time between two drives during a burst, and between two records of a burst.
 const INTERVAL: Duration = Duration::from_micros(100);
 
 /// Decides whether `poll_ready` can skip driving the sink during a burst of records.
 ///
-/// Driving the sink costs about as much as accepting a record. During a burst, it can be skipped if the last drive was
-/// at most [`INTERVAL`] ago, left the sink idle, and no wakeup has become due since. It is skipped at most once per
-/// record: a caller that polls again without a new record, or after a flush, expects progress.
+/// Driving the sink costs about as much as accepting a record. During a burst, `poll_ready` therefore skips the drive
+/// if the last one was at most [`INTERVAL`] ago and left the sink idle, and if no wakeup has become due since. It skips
+/// at most one drive per record, because a caller that polls again without a new record, or after a flush, expects
+/// progress.
 #[derive(Debug, Default)]
 pub(super) struct DriveSkip {
     latest_record: Option<Instant>,

@@ -1,10 +1,10 @@
 /// Behavior of a [`Producer`](crate::Producer) when the service refuses every request.
 ///
-/// The service refuses every request because of missing permissions, a missing stream, or invalid credentials. Retries
-/// fail until the cause is fixed. The policy applies to [`ErrorClass::Fatal`](crate::service::ErrorClass::Fatal)
-/// errors. It also applies to [`Credentials`](crate::service::ErrorClass::Credentials) and
-/// [`Blocked`](crate::service::ErrorClass::Blocked) errors that persist for the [credentials
-/// timeout](crate::Settings::credentials_timeout).
+/// The service refuses every request if, for example, the stream does not exist, a permission is missing, or the
+/// credentials are invalid. Retries then fail until the cause is fixed. The policy applies to
+/// [`ErrorClass::Fatal`](crate::service::ErrorClass::Fatal) errors. It also applies to
+/// [`Credentials`](crate::service::ErrorClass::Credentials) and [`Blocked`](crate::service::ErrorClass::Blocked) errors
+/// that persist for the [credentials timeout](crate::Settings::credentials_timeout).
 ///
 /// | | `Stop` (default) | `Retry` |
 /// |---|---|---|

@@ -42,8 +42,8 @@ use crate::trace::TARGET;
 /// completes even while the sink is not polled. Retries and lingering records are sent only while the sink is polled.
 /// Use a [`Producer`](crate::Producer) to poll the sink in a separate task and to share it between tasks.
 ///
-/// `S` is the stack of tower services that sends the requests, see [`SinkBuilder::build_with`]. The sink is `Unpin`, so
-/// it can be used again after `forward(&mut sink)`.
+/// `S` is the type of the service stack that sends the requests, see [`SinkBuilder::build_with`]. The sink is `Unpin`,
+/// so it can be used again after `forward(&mut sink)`.
 ///
 /// ```no_run
 /// use futures::{StreamExt, stream};
@@ -79,9 +79,9 @@ use crate::trace::TARGET;
 ///
 /// # Errors
 ///
-/// See [`Error`]. Errors do not lose accepted records, and the sink can be used after an error. If `poll_ready` fails,
-/// the futures `forward` and `send_all` drop the item that they were about to send. The sink had not accepted this
-/// item.
+/// [`Error`] describes the possible errors. An error does not lose accepted records, and the sink can be used
+/// afterwards. If `poll_ready` fails, the futures `forward` and `send_all` drop the item that they were about to send,
+/// because the sink has not accepted it yet.
 ///
 /// # Panics
 ///
@@ -104,7 +104,8 @@ impl<S> Unpin for KinesisSink<S> {}
 impl KinesisSink {
     /// Creates a sink with default settings. `stream` is a stream name, an ARN or a [`StreamId`].
     ///
-    /// The sink uses the client's configuration, except for its retry settings: the sink does its own retries.
+    /// The sink uses the client's configuration, except for its retry settings, because the sink retries requests
+    /// itself.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl KinesisSink {
 }
 
 impl<S> KinesisSink<S> {
-    /// Returns the stream to which the sink sends.
+    /// Returns the stream that the sink sends records to.
     #[must_use]
     pub fn stream(&self) -> &StreamId {
         self.core.pipeline.stream()
@@ -167,9 +168,9 @@ impl<S> KinesisSink<S> {
 
     /// Checks that the stream can be reached and accepts records.
     ///
-    /// `KinesisSink::from_env` (feature `aws-config`) includes this check. Programs that create the sink in another way
-    /// should call it at startup: a sink retries indefinitely during an outage, so a wrong endpoint would only appear
-    /// in the log.
+    /// `KinesisSink::from_env` (feature `aws-config`) performs this check. Programs that create the sink in another way
+    /// should call this method at startup. Without the check, a wrong endpoint would only appear in the log, because a
+    /// sink retries indefinitely during an outage.
     ///
     /// The check calls DescribeStreamSummary, sends no record and takes at most 10 s. It also succeeds if this
     /// operation is denied or throttled, if the service is failing, or if a sink with a [custom
@@ -203,9 +204,9 @@ impl<S> KinesisSink<S> {
         self.core.pipeline.ledger().totals()
     }
 
-    /// Returns a watch of the sink's [condition](crate::status::Condition).
+    /// Returns a watch for the sink's [condition](crate::status::Condition).
     ///
-    /// The watch can be used in any task. The condition changes only while the sink is polled.
+    /// The watch can be used in any task, but the condition changes only while the sink is polled.
     #[must_use]
     pub fn watch(&self) -> ConditionWatch {
         self.core.condition.watch()
@@ -219,10 +220,10 @@ impl<S> KinesisSink<S> {
         self.core.pipeline.undelivered()
     }
 
-    /// Takes the failed records that were not returned by a receipt or passed to the dead-letter handler.
+    /// Takes the permanently failed records that were neither returned by a receipt nor passed to the dead-letter
+    /// handler.
     ///
-    /// The records have failed permanently and are in the order of acceptance. They count towards the buffer bounds
-    /// until they are taken.
+    /// The records are in the order of acceptance. Until they are taken, they count towards the buffer bounds.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
         self.core.pipeline.take_failed()
@@ -270,8 +271,8 @@ where
 {
     /// Processes responses, sends requests and sets the timer until the sink has to wait.
     ///
-    /// On return, the waker is registered with every event that the sink waits for. If the task's budget is used up,
-    /// the waker has been woken instead.
+    /// On return, the waker is registered for every event that the sink waits for. If the task's budget is used up, the
+    /// waker has been woken instead.
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.drive_until_idle(cx);
         // A producer's driver publishes the condition itself, after the rest of its state.
@@ -310,8 +311,8 @@ where
         }
     }
 
-    /// Sends requests. Returns `Pending` if the task's budget is used up. Sets `has_sent` if a request was sent, or the
-    /// service failed to become ready.
+    /// Sends requests. Returns `Pending` if the task's budget is used up. Sets `has_sent` if a request was sent or if
+    /// the service failed to become ready.
     fn dispatch(
         &mut self,
         cx: &mut Context<'_>,
@@ -320,7 +321,7 @@ where
     ) -> Poll<()> {
         loop {
             if self.poll_budget(cx).is_pending() {
-                // Keeps the place in the queue of a shared service, because the task was woken and polls again soon.
+                // The task has been woken and polls again soon, so it keeps its place in the queue of a shared service.
                 self.service.release_permit();
                 return Poll::Pending;
             }
@@ -334,7 +335,7 @@ where
                 }
                 // The request is built only now, so that it includes the records accepted while the service was busy.
                 Poll::Ready(Ok(())) => {
-                    // This panics outside of a runtime, so it must precede the construction of the request.
+                    // `Handle::current` panics outside of a runtime, so it must be called before the request is built.
                     let runtime = Handle::current();
                     let Some((id, request, reason)) = self.core.pipeline.next_request(now) else {
                         if self.core.pipeline.is_unfinished() {
@@ -366,14 +367,14 @@ where
         Poll::Ready(())
     }
 
-    /// Charges the work that was done to the task's budget. If the budget is used up, wakes the task and returns
+    /// Charges the work done so far to the task's budget. If the budget is used up, wakes the task and returns
     /// `Pending`.
     fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         poll_units(cx, self.core.pipeline.take_work())
     }
 
-    /// Returns `Ready` unless the task's budget is used up. Without this, a source that is always ready could starve
-    /// other tasks.
+    /// Returns `Ready` unless the task's budget is used up. Without this check, a source that is always ready could
+    /// starve other tasks.
     fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         poll_units(cx, 1 + self.core.pipeline.take_work()).map(Ok)
     }

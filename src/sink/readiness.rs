@@ -14,11 +14,11 @@ use super::requests::Interrupted;
 use crate::guard::catch_panic;
 use crate::service::{PutRecordsRequest, PutRecordsService};
 
-/// Time for which a ready instance is kept for the sink. If the sink is not polled, this is how long it can block other
-/// users of a shared limit.
+/// Maximum time that a ready instance waits for the sink to be polled. While it waits, it can block other users of a
+/// shared limit.
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Service that sends a sink's requests, and holds a permit of a shared limit only while the sink uses it.
+/// Service that sends a sink's requests, and keeps a permit of a shared limit only while the sink uses it.
 ///
 /// When `poll_ready` of a tower service returns `Pending`, the instance has a place in the queue of a shared limit. It
 /// keeps this place, and later the permit, until it is called or dropped. A pending instance is therefore moved into a
@@ -75,7 +75,7 @@ impl<S> Readiness<S> {
         self.release_permit();
     }
 
-    /// Releases the permit. A place in the queue is kept.
+    /// Releases the permit, but keeps a place in the queue.
     pub(super) fn release_permit(&mut self) {
         if self.is_ready {
             self.renew();
@@ -129,7 +129,8 @@ where
         if collected.is_ready() {
             self.waiting = None;
         } else if waiting.runtime != Handle::current().id() {
-            // The sink was moved to another runtime, and the runtime of the task might never run again.
+            // The sink was moved to another runtime. A task there takes over, because the old runtime might never run
+            // again.
             self.waiting = waiting.take().map(|service| (factory.wait)(service, cx));
         }
         collected
@@ -164,8 +165,8 @@ struct Waiting<S> {
     runtime: runtime::Id,
 }
 
-/// State shared by the sink and the task. The only method of the service that is called while the lock is held is
-/// `poll_ready`.
+/// State shared by the sink and the task. While the lock is held, no method of the service other than `poll_ready` is
+/// called.
 struct Shared<S>(Arc<Mutex<State<S>>>);
 
 struct State<S> {
@@ -222,8 +223,8 @@ impl<S> Shared<S> {
     }
 }
 
-/// Part of [`Waiting`] that is owned by the task. It is dropped [`COLLECT_TIMEOUT`] after the instance became ready, or
-/// together with the runtime. An instance that was not collected by then is dropped as well.
+/// Part of [`Waiting`] owned by the task. It is dropped [`COLLECT_TIMEOUT`] after the instance became ready, or
+/// together with the runtime. This also drops the instance, unless the sink has collected it by then.
 struct Poller<S>(Shared<S>);
 
 impl<S> Poller<S>

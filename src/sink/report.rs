@@ -12,7 +12,7 @@ use crate::pipeline::{OutageKind, Report, Stage};
 use crate::trace::TARGET;
 
 impl Core {
-    /// Notifies receipts and handlers of settled records. Returns the fatal error, if one was not reported yet.
+    /// Notifies receipts and handlers of settled records. Returns the fatal error if it has not been reported yet.
     pub(super) fn report(&mut self) -> Result<(), Error> {
         self.notify();
         self.take_fatal().map_or(Ok(()), Err)
@@ -58,14 +58,14 @@ impl Core {
     #[cfg(not(feature = "metrics"))]
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
-    /// Settles the requests that have completed, and notifies receipts and handlers for the last time.
+    /// Settles the completed requests, and notifies receipts and handlers for the last time.
     pub(super) fn shutdown(&mut self) {
         // Dead-letter handlers are not called during a panic.
         if !std::thread::panicking() {
             self.collect_ended();
             let Self { pipeline, dead_letters, .. } = self;
             let mut offer = || pipeline.offer_failed(dead_letters.as_ref());
-            // The loop terminates, because each panic of the handler consumes a record.
+            // The loop terminates, because the handler consumes a record each time it panics.
             while catch_panic(&mut offer).is_none() {}
         }
         self.pipeline.settlement_mut().notify();

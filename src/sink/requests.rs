@@ -43,7 +43,7 @@ impl Requests {
         Some(self.finish(joined))
     }
 
-    /// Adds a request whose service panicked in `call`. The request completes as if its future had panicked.
+    /// Adds a request for which the service panicked in `call`. It completes as if its future had panicked.
     pub(super) fn spawn_panicked(&mut self, id: RequestId, runtime: &Handle) {
         self.spawn(id, std::future::ready(Err(Interrupted::Panicked)), runtime);
     }
@@ -63,9 +63,9 @@ impl Requests {
     }
 }
 
-/// Error of a request, or of a `poll_ready` call, that was interrupted. The outcome of the request is unknown.
+/// Error of an interrupted request or `poll_ready` call. The outcome of the request is unknown.
 ///
-/// The panic message is not included, because it can contain a payload.
+/// Does not include the panic message, because the message can contain a payload.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interrupted {
     #[error("the service panicked")]

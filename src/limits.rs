@@ -1,9 +1,9 @@
 //! Limits for requests, records and shards.
 //!
-//! The constants are the limits of the service. [`Limits`] contains the limits that a sink applies.
+//! The constants in this module are the limits of the service. [`Limits`] contains the limits that a sink applies.
 //!
-//! Sizes are counted in the same way as by the service: the data before any encoding, plus the UTF-8 bytes of the
-//! partition key.
+//! Sizes are counted as the service counts them: the data before any encoding, plus the UTF-8 bytes of the partition
+//! key.
 
 use crate::build_error::{BuildError, Bytes};
 use crate::record::{PartitionKey, Record};
@@ -11,23 +11,22 @@ use crate::shard::Quota;
 
 /// Maximum number of entries in a PutRecords request.
 ///
-/// Source: PutRecords API reference, `Records`, "Maximum number of 500 items".
+/// See `Records` in the PutRecords API reference: "Maximum number of 500 items".
 pub const MAX_REQUEST_ENTRIES: usize = 500;
 
 /// Maximum size of a PutRecords request in bytes, including the partition keys: 10 MiB.
 ///
-/// Source: PutRecords API reference (2025; previously 5 MiB).
+/// See the PutRecords API reference. The limit was raised from 5 MiB in 2025.
 pub const MAX_REQUEST_BYTES: usize = 10 * MIB;
 
 /// Default of [`Limits::with_request_bytes`]: 5 MiB.
 ///
-/// This was the limit of the service before 2025. Local servers and some regions still enforce it.
+/// The service had this limit before 2025, and local servers and some regions still enforce it.
 pub const DEFAULT_REQUEST_BYTES: usize = 5 * MIB;
 
-/// Maximum size of a record in bytes, including its partition key, on a stream whose record size limit was raised:
-/// 10 MiB.
+/// Maximum size of a record in bytes, including its partition key, on a stream with a raised record size limit: 10 MiB.
 ///
-/// Source: UpdateMaxRecordSize API reference, `MaxRecordSizeInKiB`, 1024 to 10240.
+/// See `MaxRecordSizeInKiB` in the UpdateMaxRecordSize API reference: 1024 to 10240.
 pub const MAX_RECORD_BYTES: usize = 10 * MIB;
 
 /// Default of [`Limits::with_record_bytes`]: 1 MiB, which is also the default record size limit of a stream.
@@ -38,32 +37,33 @@ pub const DEFAULT_RECORD_BYTES: usize = MIB;
 /// On provisioned streams, each record is billed as a whole number of units. On-demand streams round the size of each
 /// record up to a multiple of 1 KiB instead.
 ///
-/// Source: Kinesis Data Streams pricing, "PUT Payload Unit".
+/// See "PUT Payload Unit" in the pricing of Kinesis Data Streams.
 pub const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
 
 /// Maximum length of a partition key in Unicode characters (not bytes).
 ///
-/// Source: PutRecordsRequestEntry API reference, `PartitionKey`, length 1 to 256.
+/// See `PartitionKey` in the PutRecordsRequestEntry API reference: length 1 to 256.
 pub const MAX_PARTITION_KEY_CHARS: usize = 256;
 
 /// Number of Kinesis records that a shard accepts per second.
 ///
-/// Source: Kinesis Data Streams developer guide, "Quotas and limits".
+/// See "Quotas and limits" in the Kinesis Data Streams developer guide.
 pub const SHARD_RECORDS_PER_SECOND: usize = 1_000;
 
 /// Number of bytes that a shard accepts per second, including the partition keys: 1 MiB.
 ///
-/// Source: Kinesis Data Streams developer guide, "Quotas and limits".
+/// See "Quotas and limits" in the Kinesis Data Streams developer guide.
 pub const SHARD_BYTES_PER_SECOND: usize = MIB;
 
-/// Maximum number of shards that are learned from responses. Responses that name more shards are not trusted.
+/// Maximum number of shards that a sink learns from responses. The sink does not trust responses that name more shards.
 ///
-/// Source: Kinesis Data Streams developer guide, "Quotas and limits": the largest default quota of an account.
+/// This is the largest default quota of an account, see "Quotas and limits" in the Kinesis Data Streams developer
+/// guide.
 pub(crate) const MAX_LEARNED_SHARDS: usize = 20_000;
 
 /// Maximum length of a shard id in bytes.
 ///
-/// Source: Kinesis API reference, `ShardId` of `PutRecordsResultEntry`: 1 to 128 of `[a-zA-Z0-9_.-]`.
+/// See `ShardId` in the PutRecordsResultEntry API reference: 1 to 128 of `[a-zA-Z0-9_.-]`.
 pub(crate) const MAX_SHARD_ID_BYTES: usize = 128;
 
 const MIB: usize = 1024 * 1024;
@@ -151,8 +151,8 @@ impl Limits {
     /// Sets the maximum size of a record in bytes, including its partition key: 1 B to 10 MiB ([`MAX_RECORD_BYTES`]).
     /// Default: 1 MiB ([`DEFAULT_RECORD_BYTES`]).
     ///
-    /// Raise this limit only for a stream whose `MaxRecordSizeInKiB` was raised. If a record exceeds the stream's
-    /// limit, the service rejects the whole request.
+    /// Raise this limit only for a stream with a raised `MaxRecordSizeInKiB`. If a record exceeds the stream's limit,
+    /// the service rejects the whole request.
     #[must_use]
     pub fn with_record_bytes(mut self, bytes: usize) -> Self {
         self.record_bytes = Some(bytes);
@@ -162,9 +162,9 @@ impl Limits {
     /// Sets the maximum number of Kinesis records (single records or aggregates) that are sent to each shard per
     /// second, from 1 to 1,000,000,000. Default: 1,000 ([`SHARD_RECORDS_PER_SECOND`]).
     ///
-    /// Lower this limit to reserve capacity for other producers. The limit applies only to
-    /// [known shards](crate::guide::pacing); a shard becomes known with its first response. For a server that does not
-    /// enforce this quota, raise both this limit and [`with_shard_bytes`](Self::with_shard_bytes).
+    /// Lower this limit to reserve capacity for other producers. The limit applies only to [known
+    /// shards](crate::guide::pacing). The sink knows a shard after the first response that names it. For a server that
+    /// does not enforce this quota, raise both this limit and [`with_shard_bytes`](Self::with_shard_bytes).
     #[must_use]
     pub fn with_shard_records(mut self, records: usize) -> Self {
         self.shard_records = records;

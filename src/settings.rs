@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum of `buffer_bytes`: 1 TiB, or 2 GiB on 32-bit targets.
 const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
 
-/// Maximum of `aggregate_records`. This is the limit of the KPL. The size limit keeps aggregates far below it.
+/// Maximum of `aggregate_records`, the same as in the KPL. Aggregates stay far below it because of their size limit.
 const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 
 /// Settings of a [`KinesisSink`](crate::KinesisSink) that can be represented as plain data.
@@ -128,7 +128,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Maximum time that a partial request waits for more records: 0 s to 60 s. Default: [`Linger::Auto`] with 100 ms.
     pub linger: Linger,
-    /// Mode of packing several records into one Kinesis record. Default: [`Aggregation::Off`].
+    /// Aggregation mode: whether and how several records are packed into one Kinesis record. Default:
+    /// [`Aggregation::Off`].
     ///
     /// See [`SinkBuilder::with_aggregation`](crate::SinkBuilder::with_aggregation).
     pub aggregation: Aggregation,
@@ -143,14 +144,14 @@ pub struct Settings {
     /// On provisioned streams, each Kinesis record is billed as a whole number of units, so use a multiple of 25 KiB:
     /// an aggregate that is slightly larger than one unit is billed as two.
     ///
-    /// Records are not split, so the last part of each aggregate is usually unused. Two units waste less than one. With
-    /// records of 1 KiB, 24 records fit into one unit and 49 into two units, so that 96 % and 98 % of the billed bytes
-    /// are data. With records of 9 KiB, 2 records fit into one unit and 5 into two units, which corresponds to 72 % and
-    /// 90 %. For small records, more than two units have little additional benefit, and a throttled aggregate then
-    /// causes more bytes to be sent again.
+    /// Records are not split, so the last part of each aggregate is usually unused. Two units waste a smaller share
+    /// than one unit. With records of 1 KiB, 24 records fit into one unit and 49 into two units, so 96 % and 98 % of
+    /// the billed bytes are data. With records of 9 KiB, 2 records fit into one unit and 5 into two units, so the
+    /// shares are 72 % and 90 %. For small records, more than two units have little additional benefit, but more bytes
+    /// must be sent again when an aggregate is throttled.
     ///
-    /// On-demand streams round the billed size up to a multiple of 1 KiB, which is at most 2 % of the default size. The
-    /// default of the KPL (`AggregationMaxSize`) is two units as well.
+    /// On-demand streams round the billed size up to a multiple of 1 KiB, which adds at most 2 % to an aggregate of the
+    /// default size. The default of the KPL (`AggregationMaxSize`) is also two units.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::aggregate_bytes"))]
     pub aggregate_bytes: usize,
     /// Maximum number of records in an aggregate: 1 to 4,294,967,295. Default: 4,294,967,295, as in the KPL. The
@@ -165,8 +166,8 @@ pub struct Settings {
     /// [requires it](crate::SinkBuilder::with_stream_info). Default: `true`.
     ///
     /// Set this to `false` if the role does not have the permission `kinesis:DescribeStreamSummary`. A sink with
-    /// aggregation or ordering then cannot detect that a stream distributes its records itself, and sends to such a
-    /// stream as well. There, records with the same partition key are not kept in order. If a [shard
+    /// aggregation or ordering then cannot detect that a stream distributes its records itself. It also sends to such a
+    /// stream, although the stream does not keep records with the same partition key in order. If a [shard
     /// list](crate::SinkBuilder::with_stream_info) is available, the sink detects aggregates that were written to the
     /// wrong shard and sends their records again without aggregation.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::describe_stream"))]
@@ -174,8 +175,9 @@ pub struct Settings {
     /// Maximum number of records in the buffer: 1 to 100,000,000. Default: `None`, which means 10,000 without and
     /// 100,000 with aggregation.
     ///
-    /// The number includes records in flight and failed records that were not taken. While the buffer is full, the
-    /// source waits. [`effective_buffer_records`](Self::effective_buffer_records) returns the value that is in effect.
+    /// The number includes records in flight and failed records that have not been taken. While the buffer is full, the
+    /// sink applies backpressure to the source. [`effective_buffer_records`](Self::effective_buffer_records) returns
+    /// the value that is in effect.
     ///
     /// Each buffered record uses about 160 bytes of memory in addition to its payload. With aggregation, it uses 200 to
     /// 600 bytes; the maximum is reached if two or three records per partition key are buffered. These values were
@@ -188,22 +190,22 @@ pub struct Settings {
     /// Maximum size of the buffered records in bytes, including their partition keys: 1 B to 1 TiB (2 GiB on 32-bit
     /// targets). Default: 32 MiB.
     ///
-    /// The size includes the same records as [`buffer_records`](Self::buffer_records). A sink accepts a record while
-    /// the buffer is smaller than the maximum, so the last accepted record can exceed it.
+    /// As with [`buffer_records`](Self::buffer_records), this includes records in flight and failed records. A sink
+    /// accepts a record while the buffer is smaller than the maximum, so the last accepted record can exceed it.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "read::buffer_bytes"))]
     pub buffer_bytes: usize,
     /// Backoff after failures. Default: 100 ms to 3 s.
     pub backoff: BackoffSettings,
     /// Maximum number of attempts to deliver a record: 1 or more. Default: `None`, which means no limit.
     ///
-    /// A record fails if it was not delivered within this number of attempts.
+    /// A record fails if it has not been delivered after this number of attempts.
     /// [`Undelivered::attempts`](crate::Undelivered::attempts) documents which requests count as attempts.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "read::max_attempts", skip_serializing_if = "Option::is_none")
     )]
     pub max_attempts: Option<u32>,
-    /// Time after its acceptance at which a buffered record fails: 1 ms to 7 days. Default: `None`, which means no
+    /// Time within which an accepted record must be delivered: 1 ms to 7 days. Default: `None`, which means no
     /// deadline.
     ///
     /// See [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline).
@@ -216,8 +218,8 @@ pub struct Settings {
         )
     )]
     pub deadline: Option<Duration>,
-    /// Time for which requests are retried while credentials cannot be loaded or are rejected: 0 s to 7 days. Default:
-    /// 5 minutes.
+    /// Time for which the sink retries requests while credentials cannot be loaded or are rejected: 0 s to 7 days.
+    /// Default: 5 minutes.
     ///
     /// Credential errors are errors of the class
     /// [`ErrorClass::Credentials`](crate::service::ErrorClass::Credentials). Requests and stream lookups that fail with
@@ -226,12 +228,12 @@ pub struct Settings {
     ///
     /// The timeout starts with the first credential error. It is reset by any response that shows that the credentials
     /// were accepted: a delivery, a throttled entry, or a record that is rejected as invalid. The time between two
-    /// consecutive failures is counted as at most one minute. A process that was suspended for a long time therefore
-    /// does not exceed the timeout with its next failed request.
+    /// consecutive failures is counted as at most one minute, so that a process that was suspended for a long time does
+    /// not exceed the timeout with its next failed request.
     ///
     /// The timeout also applies to HTTP 4xx responses without an error code
-    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), for as long as no request succeeds. If the
-    /// stream has accepted other records, a single failing record does not count.
+    /// ([`ErrorClass::Blocked`](crate::service::ErrorClass::Blocked)), for as long as no request succeeds. A single
+    /// failing record does not count if the stream has accepted other records.
     ///
     /// The default is longer than typical outages of STS, of the instance metadata service or of a credentials agent,
     /// and longer than the SDK needs for all attempts of a credentials refresh. It is short enough to report a deleted
@@ -443,7 +445,7 @@ impl Settings {
         }
         let buffer_records = self.effective_buffer_records();
         let request_entries = self.limits.request_entries();
-        // With aggregation, the number of records per entry varies, so no minimum is known.
+        // With aggregation, the number of records per entry varies, so the required number cannot be computed.
         if !self.is_aggregating() && buffer_records < request_entries {
             let limit = "limits.request_entries";
             warnings.push(warning("buffer_records", &buffer_records, limit, &request_entries));
@@ -451,7 +453,7 @@ impl Settings {
         (!warnings.is_empty()).then(|| warnings.join("; "))
     }
 
-    /// Returns `true` if another record is accepted while records of the size `buffered` are in the buffer.
+    /// Returns `true` if a buffer that already contains records of the size `buffered` accepts another record.
     pub(crate) fn has_capacity(&self, buffered: Size) -> bool {
         buffered.records < self.effective_buffer_records() && buffered.bytes < self.buffer_bytes
     }

@@ -11,7 +11,7 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::record::{HashKey, Key};
 use crate::shard::Shard;
 
-/// Key that the records of an aggregate have in common.
+/// Key shared by all records of an aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum AggregationKey {
     /// Partition key and explicit hash key.
@@ -38,8 +38,8 @@ impl AggregationKey {
     }
 }
 
-/// Open aggregates, one per aggregation key. An entry becomes an aggregate when its second record is added. Many keys
-/// with one record each therefore take little memory.
+/// The open aggregates, one per aggregation key. An aggregate is allocated only when a key's second record is added, so
+/// many keys with one record each use little memory.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregator {
     open: HashMap<AggregationKey, QueuedEntry, RandomState>,
@@ -49,7 +49,7 @@ pub(crate) struct Aggregator {
     /// their entries.
     blocked: BTreeMap<u64, AggregationKey>,
     is_ordered: bool,
-    /// With ordering, the open aggregate of each ordering key.
+    /// Aggregation key of the open entry of each ordering key. Used only with ordering.
     by_ordering_key: HashMap<OrderingKey, AggregationKey, RandomState>,
     records: usize,
 }
@@ -98,8 +98,10 @@ impl Aggregator {
         self.open.values()
     }
 
-    /// Adds a record that was accepted after all others of its key. Returns the completed entries: the open entry if
-    /// the record does not fit into it, and the entry that the record fills.
+    /// Adds a record to the open entry of its key. The record must have been accepted after all others of the key.
+    ///
+    /// Returns the completed entries: the open entry if the record did not fit into it, and the entry of the record if
+    /// it is now full.
     pub(crate) fn push(
         &mut self,
         mut record: BufferedRecord,
@@ -167,8 +169,8 @@ impl Aggregator {
         Some(removed)
     }
 
-    /// Removes the unblocked entry with the oldest record if that record meets `condition`. Entries whose ordering key
-    /// `is_busy` are skipped and blocked until [`unblock`](Self::unblock).
+    /// Removes the unblocked entry with the oldest record if that record meets `condition`. Entries with a busy
+    /// ordering key are skipped, and stay blocked until [`unblock`](Self::unblock) is called.
     pub(crate) fn pop_oldest_if(
         &mut self,
         condition: impl Fn(&BufferedRecord) -> bool,

@@ -37,8 +37,8 @@ impl Backlog {
         self.bisection.is_ready(&self.lanes, now)
     }
 
-    /// Returns the time at which the next isolated record can be sent. Returns `None` if it must wait for another
-    /// event.
+    /// Returns the time at which the next isolated record can be sent. Returns `None` if no record is isolated, or if
+    /// the record has to wait for another event, such as a response.
     pub(in crate::pipeline) fn next_isolated_at(
         &self,
         health: &Health,
@@ -46,7 +46,7 @@ impl Backlog {
         now: Instant,
     ) -> Option<Instant> {
         let next = self.isolated.front()?;
-        // While the stream fails, other records are better probes, because an isolated record can be the cause of its
+        // While the stream fails, other records are better probes, because an isolated record can itself cause a
         // failure.
         let has_better_probe = health.is_failing()
             && (!is_idle || self.oldest_sendable().is_some() || !self.bisection.is_empty());
@@ -79,7 +79,7 @@ impl Backlog {
             FlushReason::Isolated => self.next_isolated(limits, *now),
             _ => {
                 self.close_aggregates(params, topology, work);
-                // A closed entry can pause its lane until a time that has already passed.
+                // Closing an entry can have paused its lane until a time that has already passed.
                 self.lanes.resume(*now);
                 if work.is_unfinished() {
                     return Vec::new();

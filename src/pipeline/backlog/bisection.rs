@@ -5,8 +5,8 @@ use super::lanes::Lanes;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 
-/// Parts of requests that were rejected or failed repeatedly. Each part is sent as a separate request to find the
-/// poison record.
+/// Parts of bisected requests. A request is bisected if it was rejected or has failed repeatedly. Each part is sent as
+/// a separate request to find the poison record.
 #[derive(Debug, Default)]
 pub(super) struct Bisection {
     parts: VecDeque<Vec<QueuedEntry>>,
@@ -34,7 +34,7 @@ impl Bisection {
     }
 
     pub(super) fn push_front(&mut self, mut part: Vec<QueuedEntry>) {
-        // Entries are out of order if some of them have lost their oldest record.
+        // An entry that has lost its oldest record can be out of order.
         part.sort_by_key(QueuedEntry::seq);
         if !part.is_empty() {
             self.parts.push_front(part);
@@ -80,8 +80,8 @@ impl Bisection {
     }
 }
 
-/// Returns the time at which the backoff of all lanes of a part ends. A part takes no tokens, because the request that
-/// was split has already taken them.
+/// Returns the time at which no lane of the part backs off any longer. Tokens are not checked, because the original
+/// request has already taken them.
 fn waits_until(part: &[QueuedEntry], lanes: &Lanes, now: Instant) -> Option<Instant> {
     part.iter().filter_map(|entry| lanes.backs_off_until(entry.route.lane, now)).max()
 }

@@ -9,12 +9,12 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::health::RequestSize;
 use crate::pipeline::in_flight::Completion;
 
-/// Records that failed repeatedly in requests with one entry. Each record is a separate entry.
+/// Records that have failed repeatedly. Each record is a separate entry.
 ///
 /// Isolated records are retried separately from all others, one request at a time, with a separate backoff. The first
-/// request contains one record, because any of the records can be a poison record. Each response increases the number
-/// of records per request, so that records that were isolated because of an outage are delivered soon after the outage.
-/// A record that fails alone is moved to the end of the queue.
+/// request contains one record, because any record can be a poison record. Each response increases the number of
+/// records per request, so that records isolated because of an outage are delivered soon after it. A record that fails
+/// alone is moved to the end of the queue.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Isolated {
     queue: VecDeque<QueuedEntry>,
@@ -74,7 +74,7 @@ impl Isolated {
         self.queue.extend(entries);
     }
 
-    /// Requeues entries in front of all others, because their failure is not attributed to them.
+    /// Requeues entries in front of all others, because the failure is not attributed to any of them.
     pub(in crate::pipeline) fn push_front(&mut self, entries: Vec<QueuedEntry>) {
         for entry in entries.into_iter().rev() {
             self.queue.push_front(entry);
@@ -134,7 +134,8 @@ impl Isolated {
     ) {
         let Completion { request, next, now } = completion;
         self.backoff.fail(request, next, now, rng);
-        // Requests that fail slowly must not occupy an in-flight slot most of the time.
+        // Wait at least as long as the request took, so that slow failures do not occupy an in-flight slot most of the
+        // time.
         self.backoff.wait_at_least(now + took);
         if entries.len() > 1 {
             self.size.fail(entries.len());

@@ -8,11 +8,12 @@ use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::record::{HashKey, Key};
 
-/// Key of records whose order is preserved.
+/// Key within which the order of records is preserved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum OrderingKey {
     Key(Key),
-    /// Start of the range of a shard. Aggregates of the shard contain records with several partition keys.
+    /// Start of the range of a shard. Used for aggregates by shard, because they contain records with several partition
+    /// keys.
     Shard(HashKey),
 }
 
@@ -33,8 +34,8 @@ impl OrderId {
 
 /// Releases at most one entry of each ordering key at a time, and queues the others.
 ///
-/// An entry is released from the time at which it can be sent until all of its records have been delivered or have
-/// failed, including retries. The key of a released entry is busy.
+/// A released entry can be sent. It stays released, including retries, until each of its records has been delivered or
+/// has failed. Its key is busy during this time.
 #[derive(Debug, Default)]
 pub(crate) struct KeyOrder {
     ids: HashMap<OrderingKey, OrderId, RandomState>,
@@ -49,7 +50,7 @@ pub(crate) struct KeyOrder {
 #[derive(Debug)]
 struct Slot {
     key: OrderingKey,
-    /// Number of released entries. More than one only if isolated entries share the key.
+    /// Number of released entries. It exceeds one only if isolated entries share the key.
     released: usize,
     queued: VecDeque<QueuedEntry>,
 }

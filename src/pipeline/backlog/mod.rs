@@ -52,7 +52,7 @@ pub(super) struct Backlog {
     key_order: KeyOrder,
     lanes: Lanes,
     bisection: Bisection,
-    /// Records that failed repeatedly and are retried separately.
+    /// Records that have failed repeatedly and are retried separately.
     isolated: Isolated,
     /// Set to `true` with ordering while records are isolated. Records are then aggregated by key, so that an isolated
     /// record delays only records of the same key.
@@ -113,7 +113,8 @@ impl Backlog {
         self.unisolated_heads().next().is_some()
     }
 
-    /// Returns the oldest record that can be sent, except for those of bisected requests.
+    /// Returns the oldest record that can be sent. Records in bisected requests and isolated records are not
+    /// considered.
     pub(super) fn oldest_sendable(&self) -> Option<&BufferedRecord> {
         match (self.lanes.front_sendable(), self.aggregator.oldest_ready()) {
             (Some(queued), Some(open)) if open.seq < queued.seq => Some(open),
@@ -150,7 +151,7 @@ impl Backlog {
 
     /// Draws a second random key for a record whose lane is paused, and keeps the key whose lane has fewer entries.
     ///
-    /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
+    /// See Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
     fn avoid_paused_lane(&self, record: &mut BufferedRecord, topology: &Topology, rng: &mut Rng) {
         if !topology.has_multiple_shards()
             || *record.record().partition_key() != PartitionKey::Random
@@ -209,7 +210,7 @@ impl Backlog {
         self.lanes.push(entry);
     }
 
-    /// Requeues entries that were sent. Aggregates whose records can no longer share an aggregate are repacked.
+    /// Requeues entries that have been sent. Aggregates whose records can no longer share an aggregate are repacked.
     pub(super) fn push_front(&mut self, entries: Vec<QueuedEntry>, topology: &mut Topology) {
         let mut split = Vec::new();
         for mut entry in entries {
@@ -256,10 +257,10 @@ impl Backlog {
         }
     }
 
-    /// Replaces a released entry with the entries that are `left` of it. Returns the entries that can be sent now.
+    /// Replaces a released entry with its remaining entries, `left`. Returns the entries that can be sent now.
     ///
-    /// With ordering, only the first of these entries is released, and the others are queued behind it. If no entry is
-    /// left, the next entry of the ordering key is released.
+    /// With ordering, only the first remaining entry is released, and the others are queued behind it. If no entry
+    /// remains, the next entry of the ordering key is released.
     pub(super) fn release_next(
         &mut self,
         order: Option<OrderId>,
@@ -336,7 +337,8 @@ impl Backlog {
         self.lanes.has_outcomes()
     }
 
-    /// Discards the recorded outcomes. Used if the whole stream has failed and not single shards.
+    /// Discards the recorded outcomes. Must be called if the failure concerns the whole stream, so that it does not
+    /// count against single shards.
     pub(super) fn clear_outcomes(&mut self) {
         self.lanes.clear_outcomes();
     }

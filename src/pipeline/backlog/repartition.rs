@@ -80,18 +80,18 @@ impl Backlog {
         split
     }
 
-    /// With ordering, blocks requests until the backlog is repacked.
+    /// Blocks requests until the backlog has been repacked. Has no effect without ordering.
     pub(in crate::pipeline) fn require_repartition(&mut self) {
         self.repartition_due |= self.is_ordered;
     }
 
-    /// Returns `true` if no request may be sent until the backlog is repacked in order.
+    /// Returns `true` if no request may be sent until the backlog has been repacked in order.
     pub(in crate::pipeline) fn is_repartition_due(&self) -> bool {
         self.repartition_due
     }
 
-    /// Repacks the backlog in order. Only isolated records may be in flight. Any other record in flight could be
-    /// retried, and would then have to precede all records that were accepted later, regardless of their shard.
+    /// Repacks the backlog in order. Only isolated records may be in flight, because any other record could be retried
+    /// and would then have to precede all later records, regardless of their shard.
     pub(in crate::pipeline) fn repartition_in_order<'a>(
         &mut self,
         isolated_in_flight: impl Iterator<Item = &'a mut QueuedEntry>,

@@ -9,7 +9,8 @@ use crate::limits::Limits;
 use crate::pipeline::entry::QueuedEntry;
 
 impl Lanes {
-    /// Removes the entries of the next request. Returns at least one if any [may be sent](Self::front_sendable).
+    /// Removes and returns the entries of the next request. Returns at least one entry if any [may be
+    /// sent](Self::front_sendable).
     pub(crate) fn next_batch(&mut self, limits: &Limits, now: Instant) -> Vec<QueuedEntry> {
         let entries = limits.request_entries();
         let mut remaining = Remaining { entries, bytes: limits.request_bytes(), is_whole: true };
@@ -76,7 +77,8 @@ impl Lanes {
         if taken.is_empty() {
             return;
         }
-        // Each of these lanes has at least one entry, so visiting more lanes than entries fit would be useless.
+        // Each of these lanes has at least one entry, so the number of entries that still fit also limits the number of
+        // lanes to visit.
         let affordable = self.affordable.range(..=(Some(now), u64::MAX)).take(remaining.entries);
         let mut oldest_first: Vec<_> = affordable.map(|((_, head), id)| (*head, *id)).collect();
         oldest_first.sort_unstable();

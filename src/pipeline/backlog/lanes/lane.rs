@@ -10,19 +10,19 @@ use crate::shard::{RateLimiter, ShardOutcome};
 use fastrand::Rng;
 use smol_str::SmolStr;
 
-/// Entries for one shard, with their rate limiter and backoff.
+/// Queue of the entries for one shard, with the shard's rate limiter and backoff.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(super) queue: Queue,
     pub(super) limiter: RateLimiter,
     /// Backoff after transient failures of single entries.
     pub(super) backoff: Backoff,
-    /// Time at which the tokens that the lane waits for are available.
+    /// Time at which the lane has the tokens it waits for.
     ready_at: Option<Instant>,
     /// End of the pause. `None` if the lane is not paused.
     pub(super) paused_until: Option<Instant>,
     /// Time at which the lane has enough tokens for its oldest entry and no longer backs off. The pause can last
-    /// longer, to fill requests. `None` if there is nothing to wait for.
+    /// longer, so that requests are full. `None` if there is nothing to wait for.
     pub(super) affordable_at: Option<Instant>,
     pub(super) outcomes: LaneOutcomes,
     /// Set to `true` if an entry has waited for tokens since the latest response. With ordering, later entries of a key
@@ -34,7 +34,7 @@ pub(crate) struct Lane {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct LaneOutcomes {
     pub(super) shard: ShardOutcome,
-    /// Retried entries that were not throttled.
+    /// Number of entries that failed for a reason other than throttling and are retried.
     pub(super) failed: usize,
 }
 
@@ -101,13 +101,13 @@ impl Lane {
         {
             self.limiter.take(entry.size());
             taken.push(entry);
-            // The lane has waited for the tokens of this entry.
+            // The wait for the tokens of this entry is over.
             self.ready_at = None;
         }
     }
 
     pub(super) fn update_pause(&mut self, now: Instant) {
-        // A paused lane does not resume as soon as it can afford one entry. This keeps requests full.
+        // A paused lane waits until `ready_at`, even if it can afford one entry earlier. This keeps requests full.
         self.ready_at = self.ready_at.filter(|at| *at > now);
         if self.ready_at.is_none() {
             self.ready_at = self.tokens_at();
@@ -159,7 +159,7 @@ impl Lane {
         let wants_more = self.wants_more();
         self.limiter.on_outcome(ShardOutcome { request, ..shard }, wants_more, next, now, rng);
         self.was_rate_limited = false;
-        // The response can have changed the rate, so the wait is computed again.
+        // The response may have changed the rate, so the wait is computed again.
         if self.ready_at.is_some() && shard.entries > 0 {
             let front = self.queue.front_bytes();
             self.ready_at = self.limiter.ready_at(front, self.queue.len(), self.queue.bytes());

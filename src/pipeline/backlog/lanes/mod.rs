@@ -1,4 +1,4 @@
-//! Queues of the entries that are ready to be sent, one per shard.
+//! Queues of entries that are ready to be sent, with one queue per shard.
 
 mod fill;
 mod lane;
@@ -22,7 +22,7 @@ use crate::shard::{Quota, RateLimiter};
 /// Number of a lane. The numbers of closed shards are reused.
 pub(crate) type LaneId = u32;
 
-/// Lane of entries whose shard is not known.
+/// Lane for entries whose shard the sink does not know.
 pub(crate) const FALLBACK: LaneId = 0;
 
 /// Lanes of all known shards. Each shard has a lane, so that a throttled shard delays only its own records.
@@ -84,7 +84,7 @@ impl Lanes {
     }
 
     /// Opens an empty lane. The lane starts with the rate of the lane that it replaces, because other producers are
-    /// expected to use the same share of the quota.
+    /// expected to keep their share of the quota.
     pub(crate) fn open(&mut self, id: LaneId, replaces: Option<LaneId>, next: u64, now: Instant) {
         let share = replaces.map_or(1.0, |id| self.lane(id).limiter.share());
         let limiter = RateLimiter::of_shard(self.quota, share, next, now);

@@ -1,25 +1,28 @@
 use crate::record::Key;
 use crate::settings::Settings;
 
-/// Aggregation of several records into one Kinesis record, in the KPL [format](crate::aggregate).
+/// Controls whether and how the sink packs several records into one Kinesis record. Aggregates have the KPL
+/// [format](crate::aggregate).
 ///
-/// A shard accepts 1,000 Kinesis records per second, and the service rounds up the size of each one for billing. Small
-/// records therefore use only a fraction of the capacity of a shard. With aggregation, they can use all of it, one
-/// megabyte per second. Consumers must deaggregate the records. Consumers based on the KCL do so, and others can call
-/// [`deaggregate`](crate::aggregate::deaggregate).
+/// A shard accepts up to 1,000 Kinesis records per second, so small records use only a fraction of its capacity. The
+/// service also rounds up the size of each Kinesis record for billing. With aggregation, small records can use the full
+/// capacity of a shard, which is one megabyte per second. Consumers must deaggregate the records. Those based on the
+/// KCL do this automatically, and others can call [`deaggregate`](crate::aggregate::deaggregate).
 ///
 /// The KCL discards a **whole aggregate** if the hash key of any of its records is outside of the shard that contains
-/// the aggregate. Both kinds of aggregation avoid this, even across resharding, except on streams whose records are
-/// [distributed by the service](crate::stream::Distribution::Auto). A sink with aggregation rejects such a stream if it
-/// can [describe](crate::SinkBuilder::with_stream_info) the stream, even if the distribution changes while records are
-/// sent. Records with [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
+/// the aggregate. Both [`PerKey`](Self::PerKey) and [`PerShard`](Self::PerShard) avoid this, even across resharding.
+/// They cannot avoid it on streams whose records are [distributed by the service](crate::stream::Distribution::Auto). A
+/// sink with aggregation therefore rejects such a stream if it can [describe](crate::SinkBuilder::with_stream_info) the
+/// stream, even if the distribution changes while records are sent. Records with
+/// [`PartitionKey::ServiceManaged`](crate::PartitionKey::ServiceManaged) are never aggregated.
 ///
-/// A payload that starts with `F3 89 9A C2`, the first bytes of every aggregate, is sent inside an aggregate, even if
-/// it is the only record in it. Consumers then receive the payload unchanged. If it was sent plain, some consumers
-/// would fail, and all consumers would deaggregate a payload that is a complete aggregate. The additional aggregate
-/// takes about 40 bytes and a second copy of the partition key. The payload is sent plain if the aggregate would exceed
-/// the [maximum record size](crate::limits::Limits::with_record_bytes), or if its record is `ServiceManaged`. Disable
-/// aggregation to send payloads that are already aggregated.
+/// If a payload starts with `F3 89 9A C2`, the first bytes of every aggregate, a sink with aggregation sends it inside
+/// an aggregate, even if it is the only record in it. This ensures that consumers receive the payload unchanged. As a
+/// plain record, it would make some consumers fail, and all consumers would deaggregate it if it is a complete
+/// aggregate. The additional aggregate adds about 40 bytes and a second copy of the partition key. The sink sends the
+/// payload as a plain record if the aggregate would exceed the [maximum record
+/// size](crate::limits::Limits::with_record_bytes), or if the record is `ServiceManaged`. To send payloads that are
+/// already aggregated, disable aggregation.
 ///
 /// With aggregation, the sink waits for aggregates to fill; see [`Linger`](crate::settings::Linger). Aggregation also
 /// changes two other defaults; see [`SinkBuilder`](crate::SinkBuilder).
@@ -32,22 +35,22 @@ pub enum Aggregation {
     #[default]
     Off,
     /// Aggregates records with the same partition key and explicit hash key. Records without a partition key share a
-    /// random key that is drawn for each aggregate.
+    /// random key, and each aggregate has a different one.
     ///
     /// All records of an aggregate have the same hash key and therefore belong to the same shard, so the sink does not
     /// need to know the shards of the stream. If it has a shard list, it uses the list to check that the service still
-    /// distributes records by partition key. Suitable for few partition keys, or none.
+    /// distributes records by partition key. This mode is suitable for few partition keys, or none.
     PerKey,
-    /// Aggregates records that belong to the same shard, regardless of their partition keys. Suitable for many
-    /// partition keys.
+    /// Aggregates records that belong to the same shard, regardless of their partition keys. This mode is suitable for
+    /// many partition keys.
     ///
-    /// This requires the shard list of the stream: `build` requests it with the client (ListShards), and other service
-    /// stacks get it from [`with_stream_info`](crate::SinkBuilder::with_stream_info). Until the list is known, records
-    /// are aggregated as with [`PerKey`](Self::PerKey).
+    /// This mode requires the shard list of the stream. `build` requests the list with the client (ListShards), and
+    /// other service stacks get it from [`with_stream_info`](crate::SinkBuilder::with_stream_info). Until the sink has
+    /// the list, records are aggregated as with [`PerKey`](Self::PerKey).
     ///
-    /// The sink also falls back to `PerKey` if it finds that the service does not distribute records according to the
-    /// shard list: aggregates with the same record were written twice to shards that do not own all of their records,
-    /// and the next list is unchanged. The sink then logs a warning, lists the shards once a minute, and returns to
+    /// The sink also falls back to `PerKey` if the service does not distribute records according to the shard list. The
+    /// sink assumes this if two aggregates with the same record were written to shards that do not own all of their
+    /// records, and the next list is unchanged. It then logs a warning, lists the shards once a minute, and returns to
     /// aggregation by shard when the list changes. Records with neither a partition key nor an explicit hash key are
     /// always aggregated as with `PerKey`.
     PerShard,
@@ -63,7 +66,7 @@ pub enum AggregateKey {
     /// still process aggregates in parallel. The default.
     #[default]
     FirstMember,
-    /// Constant key `a`, with the hash key of the first record as the explicit hash key, as in the KPL.
+    /// Constant key `a`, as in the KPL. The hash key of the first record becomes the explicit hash key.
     Kpl,
 }
 
@@ -76,7 +79,7 @@ impl AggregateKey {
     }
 }
 
-/// Aggregation settings, restricted to the record and request limits.
+/// Aggregation settings, capped by the record and request limits.
 #[derive(Debug)]
 pub(crate) struct Packing {
     aggregation: Aggregation,

@@ -44,14 +44,14 @@ impl FlushReason {
     }
 }
 
-/// Policy for sending partial requests.
+/// Decides when partial requests are sent.
 #[derive(Debug)]
 pub(super) struct Flush {
     linger: Linger,
-    /// A flush was requested for records with lower sequence numbers.
+    /// First sequence number not covered by the last flush. The flush applies to all lower sequence numbers.
     before: u64,
     is_closing: bool,
-    /// Size of the largest record that waits for capacity.
+    /// Size of the largest record waiting for capacity.
     waiter_bytes: Option<usize>,
 }
 
@@ -121,16 +121,17 @@ impl Flush {
         record.accepted_at + self.linger.ceiling()
     }
 
-    /// Returns `true` if an open aggregate must be sent before full ones. Otherwise, keys that keep filling requests
-    /// would starve other keys.
+    /// Returns `true` if an open aggregate must be sent before full ones, so that keys with many records do not starve
+    /// other keys.
     pub(super) fn is_overdue(&self, oldest: &BufferedRecord, now: Instant) -> bool {
         self.is_closing || self.lingers_until(oldest) <= now
     }
 
-    /// Returns `true` if an open aggregate is added to a request with this flush reason.
+    /// Returns `true` if an open aggregate should be added to a request with this flush reason.
     ///
-    /// When a linger ends, aggregates that have waited for at least half of their linger are sent as well. This limits
-    /// the number of such requests to two per linger, and aggregates that are almost empty are not sent.
+    /// When the linger of an aggregate ends, the request also includes aggregates that have waited for at least half of
+    /// their linger. This limits the number of such requests to two per linger, without sending aggregates that are
+    /// almost empty.
     pub(super) fn joins(&self, reason: FlushReason, oldest: &BufferedRecord, now: Instant) -> bool {
         match reason {
             FlushReason::Full | FlushReason::Bisected | FlushReason::Isolated => false,
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn linger_flushes_after_its_duration() {
+    fn partial_batch_is_flushed_after_linger() {
         let now = Instant::now();
         let oldest = record(0, now);
         let flush = Flush::new(Linger::Fixed(LINGER));
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn full_precedes_close_and_backpressure() {
+    fn full_request_precedes_close_and_backpressure() {
         let now = Instant::now();
         let oldest = record(0, now);
         let mut flush = Flush::new(Linger::Adaptive(LINGER));
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn linger_flushes_half_aged_aggregates() {
+    fn linger_flush_includes_half_aged_aggregates() {
         let now = Instant::now();
         let oldest = record(0, now);
         let flush = Flush::new(Linger::Fixed(LINGER));

@@ -19,7 +19,7 @@ pub(crate) struct Ledger {
     failed: Size,
     /// Records removed from the buffer since the last call to [`take_released`](Self::take_released).
     released: Size,
-    /// Records that a dead-letter handler returned to the buffer since the last call to
+    /// Records returned to the buffer by a dead-letter handler since the last call to
     /// [`take_returned`](Self::take_returned).
     returned: Size,
     last_request: Option<Arc<RequestSummary>>,
@@ -133,8 +133,8 @@ impl Ledger {
         self.released.add_record(bytes);
     }
 
-    /// Counts a taken record that is returned to the buffer. Its size can differ, because a dead-letter handler can
-    /// return another record than it received.
+    /// Counts a record that was taken and then returned to the buffer. Its size may have changed, because a dead-letter
+    /// handler can return a different record from the one it received.
     pub(super) fn count_kept(&mut self, bytes: usize) {
         self.failed.add_record(bytes);
         self.returned.add_record(bytes);
@@ -170,7 +170,8 @@ impl Ledger {
         self.failed
     }
 
-    /// Returns the size of the buffer: unsettled records, and failed ones that were not taken.
+    /// Returns the size of all records in the buffer, which are the unsettled records and the failed records that have
+    /// not been taken yet.
     pub(crate) fn buffered(&self) -> Size {
         let Size { records, bytes } = self.unsettled();
         Size { records: records + self.failed.records, bytes: bytes + self.failed.bytes }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn ledger_balances_after_any_sequence() {
+    fn ledger_balances_after_random_operations() {
         let mut rng = Rng::with_seed(7);
         let mut ledger = Ledger::new(&Settings::default());
         let mut unsettled = Vec::new();

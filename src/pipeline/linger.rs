@@ -7,8 +7,8 @@ use super::aggregation::Aggregation;
 
 /// Duration for which a partial request or aggregate waits for more records.
 ///
-/// A partial request is not sent on every flush: `forward` flushes whenever its source is not ready, and `send` flushes
-/// after every item, so this would result in thousands of small requests.
+/// The sink does not send a partial request on every flush. This would result in thousands of small requests, because
+/// `forward` flushes whenever its source is not ready, and `send` flushes after every item.
 ///
 /// # Latency and throughput
 ///
@@ -35,9 +35,10 @@ use super::aggregation::Aggregation;
 ///
 /// A full aggregate, which contains about 480 of these records, is sent as soon as no request is in flight. Other
 /// aggregates are sent when their linger ends. As long as the in-flight limit is not reached and no record is
-/// throttled, a record is delivered within the linger plus one round trip: 120 ms by default, and 1.02 s with a linger
-/// of 1 s. A longer linger has no effect for keys that fill their aggregates earlier. It has the largest effect with
-/// many keys, because it then determines how many records with the same key or shard share an aggregate.
+/// throttled, a record is delivered within the linger plus one round trip, which is 120 ms with the default linger and
+/// 1.02 s with a linger of 1 s. A longer linger has no effect for keys that fill their aggregates earlier. It has the
+/// largest effect with many keys, because it then determines how many records with the same key or shard share an
+/// aggregate.
 ///
 /// `cargo test --test aggregation linger -- --ignored --nocapture` prints the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ use super::aggregation::Aggregation;
 #[non_exhaustive]
 pub enum Linger {
     /// Behaves like [`Adaptive`](Self::Adaptive) without aggregation, and like [`Fixed`](Self::Fixed) with aggregation.
-    /// The default, with a duration of 100 ms.
+    /// This is the default, with a duration of 100 ms.
     Auto(Duration),
     /// When the sink is flushed, sends a partial request immediately if no request is in flight, and otherwise as soon
     /// as all requests in flight have completed. The round-trip time therefore determines the request rate.

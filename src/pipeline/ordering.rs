@@ -1,7 +1,8 @@
-/// Order in which consumers read records with the same partition key.
+/// Controls whether consumers read records with the same partition key in the order in which the sink accepted them.
 ///
-/// By default, the order of records is not preserved, not even within a request: an entry can fail while the next one
-/// is written, requests can overtake each other, and failed records are retried after later ones were delivered.
+/// By default, the order of records is not preserved, not even within a request. An entry can fail while the next one
+/// is written, requests can overtake each other, and failed records can be retried after later ones have been
+/// delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -29,22 +30,22 @@ pub enum RecordOrdering {
     /// # Duplicates and gaps
     ///
     /// If the outcome of a request is unknown, for example after a timeout or a closed connection, its records are
-    /// retried and can be in the stream twice. Both copies precede all later records. The records of an aggregate are
-    /// repeated together, for example 1 2 3 1 2 3. The first copies of the records with a key are in order, and so are
-    /// the last copies. A failed record is missing from the stream, unless an attempt with an unknown outcome has
-    /// written it.
+    /// retried, so the stream can contain them twice. Both copies precede all later records with the same key. The
+    /// records of an aggregate are repeated together, for example 1 2 3 1 2 3. For each key, the first copies of its
+    /// records are in order, and so are the last copies. A failed record is missing from the stream, unless it was
+    /// written by an attempt with an unknown outcome.
     ///
     /// Consumers that read a closed shard to its end before its child shards, as the KCL does, see the same order
     /// across resharding. With [`PerShard`](crate::Aggregation::PerShard), a reshard can cause an aggregate to be
     /// written to the wrong shard and sent again. The KCL discards the misplaced aggregate, but other consumers read
     /// its records twice, and out of order.
     ///
-    /// A producer cannot rule out one case: a request that was abandoned after its
-    /// [timeout](crate::Settings::request_timeout) can still be in transit and be written after later records. Its
+    /// A producer cannot prevent one case: after a [timeout](crate::Settings::request_timeout), the sink abandons the
+    /// request, but the request can still be in transit, and the service can write its records after later ones. The
     /// records are then repeated out of order. A longer timeout makes this less likely.
     ///
     /// The order is not preserved on streams whose records are [distributed by the
-    /// service](crate::stream::Distribution::Auto). The sink rejects such a stream if it can
+    /// service](crate::stream::Distribution::Auto). The sink therefore rejects such a stream if it can
     /// [describe](crate::SinkBuilder::with_stream_info) the stream.
     ///
     /// Records with the same partition key and different explicit hash keys can belong to different shards. With

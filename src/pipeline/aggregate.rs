@@ -11,14 +11,13 @@ use crate::record::{HashKey, Key, PartitionKey};
 use crate::service::Entry;
 use crate::shard::{Shard, hash_of};
 
-/// Records that are sent as one Kinesis record. They have the same hash key, or are predicted to belong to the same
-/// shard.
+/// Records sent together as one Kinesis record. They have the same hash key or the same predicted shard.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     pub(super) members: Vec<BufferedRecord>,
     layout: Layout,
     key: Key,
-    /// Partition key of the entry if it is not `key`.
+    /// Partition key of the entry, if it differs from `key`.
     constant_key: Option<Key>,
     /// Predicted shard. `None` if all members have the same hash key.
     pub(super) shard: Option<Arc<Shard>>,
@@ -28,7 +27,7 @@ pub(crate) struct Aggregate {
 }
 
 impl Aggregate {
-    /// Creates an aggregate that contains `first`, which has a key.
+    /// Creates an aggregate with `first` as its only member. The record must have a key.
     pub(super) fn new(first: BufferedRecord, shard: Option<Arc<Shard>>, packing: &Packing) -> Self {
         let key = first.key().unwrap_or_else(|| Key::from(""));
         let hash_key = shard.as_ref().map_or(HashKey::new(0), |_| first.hash_key());
@@ -41,7 +40,8 @@ impl Aggregate {
             hash_range: (hash_key, hash_key),
             encoded: None,
         };
-        // Without a size limit: a record that is too large for an aggregate becomes a single entry.
+        // The size limit does not apply to the first record, because it is sent as a single entry if it is too large
+        // for an aggregate.
         aggregate.add_within(usize::MAX, &first);
         aggregate.members.push(first);
         aggregate
@@ -120,8 +120,8 @@ impl Aggregate {
         packed.map(|entry| entry.close(packing).with_route(route)).collect()
     }
 
-    /// Packs records that share a shard or key into as few entries as possible. The records are in the order of
-    /// acceptance.
+    /// Packs records into as few entries as possible. The records must share a shard or key, and must be in the order
+    /// of acceptance.
     pub(crate) fn pack(
         members: Vec<BufferedRecord>,
         shard: Option<&Arc<Shard>>,
@@ -149,8 +149,8 @@ impl Aggregate {
         }
     }
 
-    /// Returns the key of a member in the aggregate. A member without a partition key uses the key of the first member,
-    /// or a separate random key if a shard is predicted.
+    /// Returns the partition key encoded for `member`. A member without a partition key shares the key of the first
+    /// member. If a shard is predicted, it uses its own random key instead.
     fn member_key(&self, member: &BufferedRecord) -> Key {
         match (member.record().partition_key(), &self.shard) {
             (PartitionKey::Explicit(key), _) => key.clone(),
@@ -173,7 +173,8 @@ impl Aggregate {
         Entry::new(data, Some(self.outer_key().clone()), hash_key)
     }
 
-    /// Encodes the aggregate. The payloads of its members become slices of the encoded data, which saves memory.
+    /// Encodes the aggregate. The members then use slices of the encoded data as their payloads, so that each payload
+    /// is in memory only once.
     pub(super) fn encode(&mut self) -> Bytes {
         let payloads = self.members.iter().map(|member| member.record().data());
         let encoded = self.layout.encode(payloads);

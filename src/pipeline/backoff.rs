@@ -6,13 +6,14 @@ use fastrand::Rng;
 ///
 /// The wait after the n-th consecutive failure is drawn uniformly from 0 to `min(ceiling, base * 2^n)`.
 ///
-/// Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+/// See "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     base: Duration,
     ceiling: Duration,
     failures: u32,
-    /// Number of the first request that was sent after the latest failure. Failures of earlier requests are ignored.
+    /// Number of the first request sent after the last failure. Failures of earlier requests are ignored, because they
+    /// probably have the same cause.
     ignore_below: u64,
     until: Option<Instant>,
 }
@@ -22,8 +23,8 @@ impl Backoff {
         Self { base, ceiling, failures: 0, ignore_below: 0, until: None }
     }
 
-    /// Records a failed request. Returns `false` if the request was already in flight at the latest failure. It then
-    /// has no effect.
+    /// Records a failed request. Does nothing and returns `false` if the request was already in flight when the last
+    /// failure was recorded.
     pub(crate) fn fail(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) -> bool {
         if !self.is_new_failure(request) {
             return false;
@@ -64,7 +65,7 @@ impl Backoff {
         self.until.filter(|until| *until > now)
     }
 
-    /// Returns the end of the latest wait, which can be in the past.
+    /// Returns the end of the last wait, even if it is in the past.
     pub(crate) fn end(&self) -> Option<Instant> {
         self.until
     }

@@ -12,11 +12,12 @@ use crate::service::{Entry, Placement};
 use crate::shard::{HashCache, hash_of};
 use crate::stream::StreamId;
 
-/// Number of misplacements after which a record is no longer aggregated by shard. The service is then assumed not to
-/// distribute records according to the shard list.
+/// Number of misplacements after which a record is no longer aggregated by shard, because the service apparently does
+/// not distribute records according to the shard list.
 pub(crate) const MAX_MISPLACED: u8 = 2;
 
-/// Two 4-bit counters that saturate at 15. A second byte would enlarge each buffered record by 8 bytes.
+/// Two 4-bit counters that saturate at 15. They share a byte, because a second byte would enlarge each buffered record
+/// by 8 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Counters(u8);
 
@@ -38,20 +39,21 @@ impl Counters {
     }
 }
 
-/// Accepted record that is not settled.
+/// A record that has been accepted, but not settled yet.
 #[derive(Debug)]
 pub(crate) struct BufferedRecord {
     pub(crate) seq: u64,
     record: Record,
     /// Random value that determines the key of a [`PartitionKey::Random`] record.
     random: u64,
-    /// Hash key. It is computed on demand, because the MD5 digest is the most expensive operation on a record.
+    /// Hash key, computed on demand because the MD5 digest is the most expensive operation on a record.
     hash_key: Option<HashKey>,
     pub(crate) accepted_at: Instant,
     pub(crate) attempts: u32,
     pub(crate) may_have_been_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
-    /// Low: number of misplacements. High: number of consecutive failures with an unknown cause.
+    /// The low counter contains the number of misplacements, and the high one the number of consecutive failures with
+    /// an unknown cause.
     counters: Counters,
     /// Set to `true` if the payload is a slice of an aggregate.
     is_slice: bool,
@@ -123,8 +125,8 @@ impl BufferedRecord {
         now.saturating_duration_since(self.accepted_at)
     }
 
-    /// Returns `true` if no request has contained the record. A request that did not count as an attempt has left its
-    /// error.
+    /// Returns `true` if the record has not been sent yet. Requests that did not count as attempts are recognized by
+    /// the error that they left in `last_error`.
     pub(crate) fn is_unsent(&self) -> bool {
         self.attempts == 0 && self.last_error.is_none()
     }
@@ -179,8 +181,7 @@ impl BufferedRecord {
         self.is_slice = true;
     }
 
-    /// Copies the payload if it is a slice of an aggregate. Otherwise, the slice would keep the whole aggregate in
-    /// memory.
+    /// Copies the payload if it is a slice of an aggregate, because the slice would keep the whole aggregate in memory.
     pub(crate) fn own_payload(&mut self) {
         if std::mem::take(&mut self.is_slice) {
             let own = Bytes::copy_from_slice(self.record.data());

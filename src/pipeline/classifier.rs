@@ -7,7 +7,8 @@ use crate::guard::catch_panic;
 use crate::record::AttemptError;
 use crate::service::{Classify, EntryClass, EntryError, ErrorClass, UNKNOWN, attempt_error};
 
-/// Classifier that catches panics of the user's classifier and of error messages, so that records are still retried.
+/// Wrapper around the user's classifier. It catches panics in the classifier and in the formatting of errors, so that
+/// records are still retried.
 #[derive(Clone)]
 pub(super) struct Classifier(Arc<dyn Classify>);
 

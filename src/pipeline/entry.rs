@@ -12,7 +12,7 @@ use crate::record::AttemptError;
 use crate::service::Entry;
 use crate::shard::{HashCache, Shard};
 
-/// Queued record or aggregate that becomes one entry of a request.
+/// A queued record or aggregate, which is sent as one entry of a request.
 #[derive(Debug)]
 pub(crate) struct QueuedEntry {
     pub(super) route: Route,
@@ -26,17 +26,16 @@ enum Content {
     Aggregate(Box<Aggregate>),
 }
 
-/// Lane and ordering key of an entry. They are determined when the entry is queued, and used again when its request is
-/// settled.
+/// Lane and ordering key of an entry, determined when the entry is queued and used again when its request is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(super) lane: LaneId,
-    /// Generation of the lane at the time of routing. The generation of a lane changes when its shard is closed, and
-    /// with each shard list.
+    /// Generation of the lane when the entry was routed. A lane gets a new generation when its shard is closed, and
+    /// whenever a shard list is applied.
     pub(super) generation: u32,
     pub(super) order: Option<OrderId>,
-    /// Set to `true` if the hash key of the entry is known to belong to the shard of the lane. Otherwise, this is only
-    /// likely.
+    /// Set to `true` if the shard of the lane certainly owns the hash key of the entry, and to `false` if it only
+    /// probably does.
     pub(super) is_certain: bool,
 }
 
@@ -77,7 +76,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Returns the records in the order of acceptance. There is at least one.
+    /// Returns the records in the order of acceptance. The slice is never empty.
     #[inline]
     pub(crate) fn members(&self) -> &[BufferedRecord] {
         match &self.content {
@@ -155,7 +154,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Encodes an aggregate and returns the number of encoded bytes.
+    /// Encodes the entry if it is an aggregate that has not been encoded yet. Returns the number of encoded bytes.
     pub(crate) fn encode(&mut self) -> usize {
         match &mut self.content {
             Content::Aggregate(aggregate) if aggregate.encoded.is_none() => {
@@ -175,8 +174,8 @@ impl QueuedEntry {
         }
     }
 
-    /// Returns the aggregate and its predicted shard. Returns `None` for a single record, and for an aggregate whose
-    /// records all have the same hash key.
+    /// Returns the aggregate and its predicted shard, or `None` for a single record or an aggregate whose records all
+    /// have the same hash key.
     pub(crate) fn predicted(&self) -> Option<(&Aggregate, &Arc<Shard>)> {
         match &self.content {
             Content::Single(_) => None,
@@ -243,9 +242,9 @@ impl QueuedEntry {
         (Aggregate::pack_to_send(left, shard.as_ref(), packing, route), removed)
     }
 
-    /// Closes an entry. A single record whose payload resembles an aggregate is packed into an aggregate, so that
-    /// consumers receive the payload unchanged. It stays a single record if the aggregate would exceed the maximum
-    /// record size, or if aggregation is off.
+    /// Closes the entry, so that no more records are added to it. If the entry is a single record whose payload
+    /// resembles an aggregate, it is packed into an aggregate, because consumers then receive the payload unchanged. It
+    /// stays a single record if the aggregate would exceed the maximum record size, or if aggregation is off.
     pub(crate) fn close(self, packing: &Packing) -> Self {
         let route = self.route;
         match self.content {

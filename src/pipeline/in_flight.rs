@@ -13,7 +13,7 @@ use crate::stream::StreamId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub(super) u64);
 
-/// Request that was sent and is not settled.
+/// A request that has been sent, but not settled yet.
 #[derive(Debug)]
 pub(super) struct InFlightRequest {
     pub(super) entries: Vec<QueuedEntry>,
@@ -74,12 +74,12 @@ impl InFlightRequest {
     }
 }
 
-/// Completion of a request. `request` and `next` show whether the request was sent before the state that its outcome
-/// would change was last updated. Such an outcome is outdated.
+/// Completion of a request. A component stores `next` whenever it applies an outcome. If `request` is lower than the
+/// stored number, the request was sent before that change, so its outcome is outdated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Completion {
     pub(crate) request: u64,
-    /// Number of the next request.
+    /// Number of the next request to be sent.
     pub(crate) next: u64,
     pub(crate) now: Instant,
 }
@@ -118,7 +118,7 @@ impl InFlight {
         (id, built)
     }
 
-    /// Removes a request and returns it. Returns `None` if the request was settled before or its records were
+    /// Removes and returns a request. Returns `None` if the request has already been settled or its records have been
     /// withdrawn.
     pub(super) fn finish(&mut self, id: RequestId) -> Option<InFlightRequest> {
         let request = self.requests.remove(&id)?;

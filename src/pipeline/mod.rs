@@ -1,7 +1,7 @@
 //! State machine that accepts records, builds requests from them, and settles the responses.
 //!
-//! [`Pipeline`] performs no I/O, reads no clock, and is not async. The caller passes the time and the responses as
-//! arguments. Requests, settlements, and the next wakeup are return values.
+//! [`Pipeline`] performs no I/O, reads no clock, and is not async. The caller passes in the time and the responses, and
+//! receives requests, settlements, and the next wakeup as return values.
 //!
 //! ```text
 //! accept ──▶ wants_to_send? ──next_request──▶ (the caller sends it) ──settle──▶ delivered
@@ -132,7 +132,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Accepts a record without checks. The caller has checked all limits.
+    /// Accepts a record without checks. The caller must have checked all limits.
     pub(crate) fn admit(&mut self, record: Record, now: Instant) {
         let seq = self.ledger.count_accepted(record.size());
         let record = record.accepted(self.in_flight.stream());
@@ -140,14 +140,14 @@ impl Pipeline {
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
 
-    /// Requests that all records accepted so far are sent without waiting for full requests, as far as the linger
-    /// permits.
+    /// Requests a flush of all records accepted so far. The pipeline then sends them without waiting for full requests,
+    /// as soon as the linger permits.
     pub(crate) fn flush(&mut self) {
         self.flush.request(self.ledger.next_seq());
     }
 
-    /// Sets the size of the largest record that waits for capacity. As long as this record does not fit into the
-    /// buffer, partial requests are sent.
+    /// Sets the size of the largest record waiting for capacity. The pipeline sends partial requests until this record
+    /// fits into the buffer.
     pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
         self.flush.set_waiter(bytes);
     }
@@ -159,13 +159,13 @@ impl Pipeline {
     /// Advances the time to `now`: fails the records whose deadline has passed, and resumes paused lanes.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.expire(now);
-        // Lanes are resumed last. If an expired record was the first of its lane, the next one can pause the lane until
-        // a time that has already passed.
+        // Lanes are resumed last, because the removal of an expired record from the front of a lane can pause the lane
+        // until a time that has already passed.
         self.resume_lanes(now);
     }
 
-    /// Resumes paused lanes if a request can be sent now. Otherwise they stay paused, because the rate limiter uses a
-    /// pause as a sign of demand.
+    /// Resumes paused lanes if a request can be sent now. Otherwise, they stay paused, because the rate limiter
+    /// interprets a pause as demand.
     fn resume_lanes(&mut self, now: Instant) {
         if self.schedule().may_send(now) {
             self.backlog.resume_lanes(now);
@@ -246,24 +246,24 @@ impl Pipeline {
         let factor = self.health.timeout_factor();
         let mut request = InFlightRequest::new(entries, reason, factor, now);
         self.work.add_records(request.records);
-        // Aggregates that were repacked, for example, are not encoded yet.
+        // Some aggregates have not been encoded yet, for example those that were repacked.
         self.work.add_bytes(request.entries.iter_mut().map(QueuedEntry::encode).sum());
         let (id, request) = self.in_flight.start(request);
         Some((id, request, reason))
     }
 
-    /// Returns `true` if [`next_request`](Self::next_request) reached the limit of bytes that it encodes per call. It
-    /// should then be called again, possibly after yielding to other tasks.
+    /// Returns `true` if [`next_request`](Self::next_request) stopped because it reached its limit of encoded bytes per
+    /// call. The caller should then call it again, possibly after yielding to other tasks.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.work.is_unfinished()
     }
 
-    /// Returns the work since the last call, in units of the cooperative budget of a task.
+    /// Returns the work done since the last call, in units of a task's cooperative budget.
     pub(crate) fn take_work(&mut self) -> usize {
         self.work.take()
     }
 
-    /// Settles a request. Does nothing if the request was settled before or its records were withdrawn.
+    /// Settles a request. Does nothing if the request has already been settled or its records have been withdrawn.
     pub(crate) fn settle(
         &mut self,
         id: RequestId,
@@ -307,7 +307,7 @@ impl Pipeline {
         }
     }
 
-    /// Records the error of a service that did not become ready. No request was sent.
+    /// Records an error of the service that occurred before a request was sent, while the service was becoming ready.
     pub(crate) fn fail_service(&mut self, source: BoxError, now: Instant) {
         let (class, error) = self.health.classify(&source);
         let origin = Origin::Request { entries: 0 };
@@ -335,8 +335,8 @@ impl Pipeline {
     }
 
     /// Repacks the backlog if the predicted shards have changed. With ordering, this waits until no record awaits
-    /// verification and only isolated records are in flight. Any other record can still be retried, and must then
-    /// precede all records of its key that were accepted later.
+    /// verification and only isolated records are in flight, because any other record can still be retried and must
+    /// then precede the later records of its key.
     fn repartition(&mut self) {
         if self.topology.take_change() {
             self.backlog.repartition(Repartition::Shards, &mut self.topology);
@@ -388,21 +388,22 @@ impl Pipeline {
         }
     }
 
-    /// Continues without a stream description, because the source of metadata has none.
+    /// Continues without a stream description, because the source of metadata does not provide one.
     pub(crate) fn description_unavailable(&mut self, now: Instant) {
         self.topology.stop_describing();
         self.apply_description(None, now);
     }
 
-    /// Continues without shard lists, because the source of metadata has none. Records are aggregated by partition key.
+    /// Continues without shard lists, because the source of metadata does not provide them. Records are then aggregated
+    /// by partition key.
     pub(crate) fn listing_unavailable(&mut self, now: Instant) {
         self.topology.stop_listing();
         self.settling(now).settle_unverified(None);
         self.repartition();
     }
 
-    /// Rejects a stream whose records are distributed by the service. No request is sent until a description reports
-    /// that records are distributed by partition key.
+    /// Rejects a stream whose records are distributed by the service. The pipeline sends no requests until a
+    /// description reports that records are distributed by partition key.
     pub(crate) fn reject_stream(&mut self, error: BoxError, now: Instant) {
         self.topology.reject_stream();
         self.settling(now).settle_unverified(None);
@@ -549,7 +550,7 @@ impl Pipeline {
     /// Takes all records in the order of acceptance and completes their receipts. The failure reason of unsettled
     /// records is [`Withdrawn`](FailureReason::Withdrawn).
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
-        // The fatal error applies only to records that were accepted before this call.
+        // The fatal error applies only to records accepted before this call.
         self.health.reset_fatal();
         complete_receipts(self.withdraw(|last| FailureReason::Withdrawn { last }))
     }

@@ -10,15 +10,15 @@ use super::in_flight::RequestKind;
 use super::settling::Settling;
 use crate::record::{AttemptError, FailureReason};
 
-/// Number of retries of an entry before it is isolated, if other entries of its requests were delivered. If one in ten
-/// entries fails at random, this affects one entry in 100,000.
+/// Number of times that an entry is retried before it is isolated, if other entries of its requests are delivered. If
+/// one in ten entries fails at random, only one entry in 100,000 is isolated.
 const ENTRY_RETRIES: u8 = 4;
 
 impl Settling<'_> {
     /// Returns the entries to retry after a request has failed as a whole.
     ///
-    /// If the entries have failed before, the following requests have half as many entries. If the request had one
-    /// entry, an aggregate is halved and a single record is isolated.
+    /// If any of the entries has failed before, the next requests contain half as many entries. If the request
+    /// contained only one entry, an aggregate is halved and a single record is isolated.
     pub(super) fn retry_request(
         &mut self,
         mut entries: Vec<QueuedEntry>,
@@ -71,7 +71,7 @@ impl Settling<'_> {
     }
 
     /// Halves an aggregate or isolates a record, and returns the entries to retry. With ordering, only the first half
-    /// is returned, and the second one is queued.
+    /// is returned, and the second one is queued behind it.
     fn halve_or_isolate(&mut self, entry: QueuedEntry) -> Vec<QueuedEntry> {
         let order = entry.route.order;
         match entry.halve(self.backlog.packing()) {
@@ -109,7 +109,8 @@ impl Settling<'_> {
         self.backlog.isolated_mut().fail(entries, took, completion, self.rng);
     }
 
-    /// Refunds the tokens of entries. Otherwise, retries of a record that is never accepted would delay other records.
+    /// Refunds the tokens taken for the entries, so that retries of a record that is never accepted do not delay other
+    /// records.
     pub(super) fn refund(&mut self, entries: &[QueuedEntry]) {
         for entry in entries {
             let lane = self.topology.current_lane(entry);
@@ -117,7 +118,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Reroutes isolated entries, because their lanes can have been closed and their keys redrawn.
+    /// Reroutes isolated entries, because their lanes may have been closed or their keys redrawn.
     pub(super) fn route(&mut self, mut entries: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
         for entry in &mut entries {
             self.topology.route(entry);
@@ -135,7 +136,7 @@ impl Settling<'_> {
         self.backlog.release_next(order, left, self.topology)
     }
 
-    /// Fails the records without remaining attempts, and returns the others.
+    /// Fails the records that have no attempts left, and returns the others.
     pub(super) fn retry_or_fail(
         &mut self,
         entry: QueuedEntry,

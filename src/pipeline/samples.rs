@@ -22,15 +22,15 @@ pub enum MetricsGranularity {
     Off,
     /// All metrics without a `shard` label.
     Stream,
-    /// All metrics, including those with a `shard` label. At most 1,000 shards have a separate label. Shards that are
-    /// created by later reshards share the label `other`.
+    /// All metrics, including those with a `shard` label. At most 1,000 shards have separate labels. Shards created by
+    /// later reshards share the label `other`.
     Shard,
 }
 
-/// Records that were accepted within this duration are counted with the same age.
+/// Resolution of the ages of records. Records accepted within this duration are counted with the same age.
 const AGE_RESOLUTION: Duration = Duration::from_micros(100);
 
-/// Samples since the last drain.
+/// Samples collected since the last drain.
 #[derive(Debug)]
 pub(crate) struct Samples {
     per_shard: bool,
@@ -122,12 +122,12 @@ impl Samples {
     }
 }
 
-/// Converts a number of records, which always fits: at most 10⁸ records are buffered.
+/// Converts a number of records. It always fits, because at most 10⁸ records are buffered.
 fn count(records: usize) -> u32 {
     u32::try_from(records).unwrap_or(u32::MAX)
 }
 
-/// Run-length encoding of values. Most records of a request have equal values.
+/// Run-length encoded values. The encoding is compact, because most records of a request have equal values.
 #[derive(Debug)]
 pub(crate) struct RunLengths<T>(Vec<(T, usize)>);
 
@@ -154,11 +154,11 @@ impl<T: PartialEq> RunLengths<T> {
     }
 }
 
-/// Ages of records. Records that were accepted within [`AGE_RESOLUTION`] share an age.
+/// Run-length encoded ages of records. Records accepted within [`AGE_RESOLUTION`] share an age.
 #[derive(Debug, Default)]
 pub(crate) struct AgeRuns {
     runs: Vec<(Duration, usize)>,
-    /// Range of acceptance times that belong to the latest run, and the time of the sample.
+    /// Acceptance times covered by the last run, and the time at which the run was sampled.
     latest: Option<(Range<Instant>, Instant)>,
 }
 

@@ -56,7 +56,8 @@ impl Schedule<'_> {
         self.backlog.has_resumable_lane(now) && self.may_send(now)
     }
 
-    /// Returns `true` if a request may be sent. Isolated records are checked separately.
+    /// Returns `true` if a request may be sent. Requests with isolated records have [separate
+    /// conditions](Self::next_isolated_at).
     pub(super) fn may_send(&self, now: Instant) -> bool {
         self.has_slot() && self.health.retry_at(now).is_none()
     }
@@ -65,7 +66,7 @@ impl Schedule<'_> {
         self.backlog.fills_request(&self.request_limits()) && self.has_slot()
     }
 
-    /// Returns the limits of the next request. The number of isolated records is limited separately.
+    /// Returns the limits of the next request. The number of isolated records per request is limited separately.
     pub(super) fn limits(&self, reason: FlushReason) -> Limits {
         match reason {
             FlushReason::Isolated => self.settings.limits,
@@ -92,7 +93,7 @@ impl Schedule<'_> {
             || (!settings.has_capacity(buffered) && self.in_flight.is_empty())
     }
 
-    /// Returns `true` if the limits permit another request in flight. The backoff is checked separately.
+    /// Returns `true` if the limits permit another request in flight. Does not check the backoff.
     fn has_slot(&self) -> bool {
         let isolated = usize::from(self.backlog.has_isolated_in_flight());
         self.health.has_slot(self.in_flight.len() - isolated)

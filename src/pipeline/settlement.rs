@@ -9,16 +9,18 @@ use crate::record::{AttemptError, FailureReason, PendingReceipt, SharedHandler, 
 use crate::service::Placement;
 use crate::stream::StreamId;
 
-/// Delivered and failed records, until they are reported to their receipts, the dead-letter handler, or the owner.
+/// Delivered and failed records that have not been reported yet to their receipts, the dead-letter handler, or the
+/// owner.
 #[derive(Debug)]
 pub(crate) struct Settlement {
     stream: StreamId,
     delivered: VecDeque<PendingReceipt>,
-    /// Failed records with their sequence numbers, not yet offered to their receipts or the dead-letter handler.
+    /// Failed records that have not been offered yet to their receipts or the dead-letter handler, with their sequence
+    /// numbers.
     unoffered: VecDeque<(u64, Undelivered)>,
     /// Failed records that stay in the buffer until the owner takes them.
     kept: Vec<(u64, Undelivered)>,
-    /// Latest failure reason, until the owner is notified of it.
+    /// Latest failure reason of which the owner has not been notified yet.
     unreported_failure: Option<FailureReason>,
 }
 
@@ -81,7 +83,7 @@ impl Settlement {
     }
 
     /// Offers the failed records to their receipts, or to `handler` if they have no receipt. Returns the number of
-    /// records that were not accepted and stay in the buffer.
+    /// records that neither of them accepts. These records stay in the buffer.
     pub(super) fn offer_failed(
         &mut self,
         handler: Option<&SharedHandler>,

@@ -39,7 +39,7 @@ pub(super) struct Settling<'a> {
 /// Entries to retry after an entry has failed.
 enum FailedEntry {
     Retry(Vec<QueuedEntry>),
-    /// Entries whose failure can be caused by one of their records.
+    /// Entries whose failure may have been caused by one of their records.
     UnknownCause(Vec<QueuedEntry>),
 }
 
@@ -93,7 +93,8 @@ impl Settling<'_> {
         } else {
             retries.extend(self.settle_success(kind, sent, failed, took));
             if delivered == 0 && !retries.is_empty() && !self.backlog.has_outcomes() {
-                // Only parts of rejected aggregates are retried. The wait limits the rate of such requests.
+                // Only parts of rejected aggregates are retried, and no backoff applies to them. The wait limits their
+                // request rate.
                 self.health.wait_without_failure(self.now, self.rng);
             }
             let completion = self.completion(number);
@@ -128,7 +129,7 @@ impl Settling<'_> {
             self.requeue_isolated(failed, took, number);
             return Vec::new();
         }
-        // The failure concerns the whole stream and not single shards.
+        // The failure concerns the whole stream, so it must not count against single shards.
         self.backlog.clear_outcomes();
         let error = failed.first().and_then(|entry| entry.oldest().last_error.clone());
         let completion = self.completion(number);
@@ -160,8 +161,8 @@ impl Settling<'_> {
         self.retry_entries(failed)
     }
 
-    /// Records a successful request. If it ends an outage, isolated records and failed listings are retried without
-    /// further wait.
+    /// Records a successful request. If the request ends an outage, isolated records and failed listings are retried
+    /// immediately.
     pub(super) fn record_success(&mut self, took: Duration) {
         if self.health.on_success(took) {
             self.backlog.isolated_mut().retry_now();
@@ -209,15 +210,15 @@ impl Settling<'_> {
             return self.backlog.release_next(order, left, self.topology);
         }
         if entry.predicted().is_some() {
-            // The aggregate can still be retried, and later records of its keys must then not overtake it.
+            // Later records are blocked, because the aggregate can still be retried and they must not overtake it.
             self.backlog.require_repartition();
         }
         self.topology.await_verification(entry, placement, verification);
         Vec::new()
     }
 
-    /// Settles the aggregates that can be verified now. `outdated` is a shard list that was already outdated on
-    /// arrival.
+    /// Settles the aggregates that can be verified now. `outdated` is a shard list that was already outdated when it
+    /// arrived.
     pub(super) fn settle_unverified(&mut self, outdated: Option<&ShardMap>) {
         let mut retries = Vec::new();
         for (unverified, check) in self.topology.reverify(outdated, self.health.is_failing()) {
@@ -234,7 +235,8 @@ impl Settling<'_> {
         self.requeue(retries);
     }
 
-    /// Settles a written aggregate that consumers discard. Returns the entries to retry.
+    /// Settles an aggregate that was written to the wrong shard, so that consumers discard it. Returns the entries to
+    /// retry.
     fn retry_misplaced(
         &mut self,
         mut entry: QueuedEntry,
@@ -345,7 +347,7 @@ impl Settling<'_> {
             if class == ErrorClass::Throttled {
                 entry.redraw_key(self.rng);
             }
-            // A bisected request has taken no tokens, because the request that was split had already taken them.
+            // A bisected request has taken no tokens, because the original request had already taken them.
             if class == ErrorClass::NotSent && kind != RequestKind::Bisected {
                 self.refund(std::slice::from_ref(&entry));
             }
@@ -416,7 +418,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Halves a rejected aggregate to find the invalid record. A single record fails.
+    /// Halves a rejected aggregate to find the invalid record. If the entry is a single record, the record fails.
     fn halve_rejected(
         &mut self,
         entry: QueuedEntry,

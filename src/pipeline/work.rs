@@ -1,7 +1,7 @@
 //! Measures the work of the pipeline in units of a task's cooperative budget.
 
-/// Number of encoded bytes per unit of the cooperative budget. tokio grants a task 128 units per poll. They correspond
-/// to 512 KiB, which take about a millisecond to encode, mostly because of the digest.
+/// Number of encoded bytes per unit of the cooperative budget. tokio grants a task 128 units per poll, which
+/// corresponds to 512 KiB. Encoding this amount takes about a millisecond, mostly because of the digest.
 const BYTES_PER_UNIT: usize = 4 * 1024;
 /// Number of bytes whose encoding takes as long as sending or settling one record.
 const BYTES_PER_RECORD: usize = 64;
@@ -22,7 +22,7 @@ impl Work {
         self.is_unfinished = false;
     }
 
-    /// Returns `true` if the current step may close another aggregate. Otherwise, the step is unfinished.
+    /// Returns `true` if the current step may close another aggregate. Otherwise, marks the step as unfinished.
     pub(super) fn try_continue(&mut self) -> bool {
         self.is_unfinished |= self.step >= MAX_STEP_BYTES;
         !self.is_unfinished
@@ -41,7 +41,7 @@ impl Work {
         self.done += records * BYTES_PER_RECORD;
     }
 
-    /// Returns the units of work since the last call.
+    /// Returns the units of work done since the last call.
     pub(super) fn take(&mut self) -> usize {
         let units = self.done / BYTES_PER_UNIT;
         self.done %= BYTES_PER_UNIT;

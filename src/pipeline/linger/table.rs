@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Linger;
 
-/// Duration, or table with a mode. The representation of a derived enum would be different in YAML.
+/// A duration, or a table that contains the mode. `Linger` itself does not derive serde's traits, because the
+/// representation of its variants would be different in YAML.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(
     untagged,

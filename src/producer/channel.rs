@@ -23,17 +23,17 @@ use crate::stream::StreamId;
 
 /// State shared by the handles of a producer and their driver.
 ///
-/// A record needs a [`Permit`] from two fair semaphores, one for the number of records and one for bytes. It keeps the
-/// permit while it counts towards the buffer bounds: in the queue, in the sink, and after a permanent failure until a
-/// caller takes it.
+/// Each record needs a [`Permit`] from two fair semaphores, one for the number of records and one for their bytes. The
+/// record keeps the permit as long as it counts towards the buffer bounds: while it is in the queue or in the sink and,
+/// if it fails permanently, until a caller takes it.
 ///
-/// A record is accepted when it is added to the queue, which is possible only while the queue is open. No user code
-/// runs while the lock of the queue is held.
+/// A record is accepted when it is added to the queue, which must be open. User code must not run while the queue is
+/// locked, because it could use the same producer and deadlock.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) stream: StreamId,
     limits: Limits,
-    /// Record size limit that is in effect. The stream description can change it.
+    /// Record size limit in effect, which the stream description can change.
     record_bytes: AtomicUsize,
     /// `true` while the sink waits for the stream description or the shard list.
     on_hold: watch::Sender<bool>,
@@ -42,10 +42,10 @@ pub(super) struct Channel {
     /// Locked while a caller enters the queues of both semaphores, so that the caller has the same position in both.
     acquire_lock: Mutex<()>,
     largest_record: AtomicUsize,
-    /// Number of buffered bytes that have no permits.
+    /// Number of buffered bytes not covered by permits.
     ///
-    /// A semaphore cannot go below zero, but the buffer can exceed its bound. This happens if a record is larger than
-    /// its permit, or if the buffer already exceeded its bound when the driver was attached.
+    /// The buffer can exceed its bound, but a semaphore cannot go below zero. The buffer exceeds its bound if a record
+    /// is larger than its permit, or if it already contained too many bytes when the driver was attached.
     deficit: AtomicUsize,
     max_records: usize,
     max_bytes: usize,
@@ -57,7 +57,7 @@ pub(super) struct Channel {
 
 pub(super) type FlushReply = oneshot::Receiver<Result<(), Error>>;
 
-/// Permits for one record. They are returned on drop.
+/// Permits for one record, which return to the semaphores on drop.
 #[derive(Debug)]
 pub(super) struct Permit {
     record: OwnedSemaphorePermit,
@@ -203,7 +203,7 @@ impl Channel {
     }
 
     pub(super) async fn recovered(self: Arc<Self>) {
-        // Never an error, because `self` owns the sender.
+        // `wait_for` cannot fail, because `self` owns the sender.
         let _ = self.watch().wait_for(|state| !state.is_refused()).await;
     }
 
@@ -278,15 +278,15 @@ impl Channel {
         permit
     }
 
-    /// Waits for a permit for a record of `size` bytes. If the future is dropped, the place in the queue is lost.
+    /// Waits for a permit for a record of `size` bytes. Dropping the future loses the place in the queue.
     pub(super) async fn reserve(self: Arc<Self>, size: usize) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
         let record = self.records.clone().acquire_owned();
         let bytes = self.bytes.clone().acquire_many_owned(self.byte_permits(size));
-        // Enters both queues in a single poll, even if the task's budget is used up. Otherwise two callers could wait
-        // for each other.
+        // Must enter both queues in a single poll, even if the task's budget is used up, because otherwise two callers
+        // could wait for each other.
         let mut acquire = pin!(unconstrained(async {
             let (record, bytes) = join(record, bytes).await;
             Some(Permit { record: record.ok()?, bytes: bytes.ok()? })
@@ -353,7 +353,7 @@ impl Channel {
         self.push(record, permit)
     }
 
-    /// Sends a command that is not a record. Returns `false` if the driver has ended.
+    /// Sends a command other than a record. Returns `false` if the driver has ended.
     fn post(&self, command: Command) -> bool {
         let mut queue = self.queue();
         if queue.phase == Phase::Terminated {
@@ -366,7 +366,7 @@ impl Channel {
         true
     }
 
-    /// Requests a reply from the driver once all accepted records are settled. Returns `None` if the buffer is empty.
+    /// Asks the driver to reply once all accepted records are settled. Returns `None` if the buffer is empty.
     pub(super) fn flush(&self) -> Result<Option<FlushReply>, Error> {
         {
             let queue = self.queue();
@@ -383,7 +383,7 @@ impl Channel {
         self.final_flush_result().map(|()| None)
     }
 
-    /// Returns the result of a flush if the driver ended before it replied.
+    /// Returns the result of a flush to which the driver did not reply because it has ended.
     pub(super) fn final_flush_result(&self) -> Result<(), Error> {
         let queue = self.queue();
         queue.stop_reason.as_ref().unwrap_or(&StopReason::Abandoned).flush_result(&self.stream)?;
@@ -398,7 +398,7 @@ impl Channel {
     pub(super) async fn collect_failed(&self) {
         let (sender, receiver) = oneshot::channel();
         if self.post(Command::TakeFailed(sender)) {
-            // An error means that the driver has ended. In this case it has already collected all records.
+            // An error means that the driver has ended. It has then already moved all failed records to the queue.
             let _ = receiver.await;
         }
     }
@@ -433,8 +433,8 @@ impl Channel {
         self.take_bytes(buffered.bytes, buffered.bytes);
     }
 
-    /// Returns the permits of the records that have left the sink, except for records that the dead-letter handler has
-    /// returned to the sink.
+    /// Returns the permits of the records that have left the sink. A record keeps its permits if the dead-letter
+    /// handler has returned it to the sink.
     pub(super) fn apply(&self, change: BufferChange) {
         let BufferChange { released, returned } = change;
         // A dead-letter handler can return a larger record than the one that was passed to it.
@@ -446,14 +446,15 @@ impl Channel {
         );
     }
 
-    /// Takes up to `permits` byte permits for `bytes` that are already buffered. The bytes that remain without a permit
-    /// are added to the deficit.
+    /// Acquires up to `permits` byte permits to cover `bytes` bytes that are already buffered. Bytes that are not
+    /// covered are added to the deficit.
     fn take_bytes(&self, permits: usize, bytes: usize) {
         let taken = self.bytes.forget_permits(permits);
         self.deficit.fetch_add(bytes - taken, Ordering::Relaxed);
     }
 
-    /// Returns permits to the semaphores. Bytes first reduce the deficit, and only the rest becomes available.
+    /// Returns permits to the semaphores. The bytes first reduce the deficit, and only the rest becomes available to
+    /// callers.
     fn release(&self, records: usize, bytes: usize) {
         let reduce = |deficit: usize| Some(deficit.saturating_sub(bytes));
         let deficit = self.deficit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reduce);
@@ -493,7 +494,7 @@ impl Channel {
         })
     }
 
-    /// Closes the queue. The driver settles the accepted records.
+    /// Closes the queue, so that the driver settles the accepted records and ends.
     pub(super) fn close(&self, reason: StopReason) {
         // Must precede the change of the phase, because a caller that finds the queue closed reads the reason.
         self.condition.set(reason.condition(false));
@@ -508,7 +509,7 @@ impl Channel {
         self.bytes.close();
     }
 
-    /// Requests that the driver withdraws all unsettled records.
+    /// Asks the driver to withdraw all unsettled records.
     pub(super) fn abort(&self) {
         let mut queue = self.queue();
         queue.abort_requested = true;
@@ -537,7 +538,8 @@ impl Channel {
         &self.condition
     }
 
-    /// Returns the status at the latest poll of the driver. Records that were accepted since then are added.
+    /// Returns the status as of the last time the driver was polled, updated to include the records accepted since
+    /// then.
     pub(super) fn status(&self) -> Status {
         let now = Instant::now().into_std();
         let queue = self.queue();

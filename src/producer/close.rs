@@ -4,11 +4,11 @@ use super::state::{State, StopReason};
 use crate::error::Error;
 
 impl Channel {
-    /// Waits until the driver has ended. Undelivered records are returned in the error.
+    /// Waits until the driver has ended. Returns the undelivered records in the error.
     pub(super) async fn terminated(&self) -> Result<(), Error> {
         let mut state = self.watch();
         let terminated = state.wait_for(State::is_terminated).await.map(|state| state.clone());
-        // Never an error, because `self` owns the sender.
+        // `wait_for` cannot fail, because `self` owns the sender.
         let Ok(State::Terminated(reason)) = terminated else { return Ok(()) };
         let (undelivered, left) = {
             let mut queue = self.queue();

@@ -24,28 +24,28 @@ use crate::sink::{
 };
 use crate::trace::TARGET;
 
-/// Maximum share of the task's budget that one poll uses for commands: half of the budget. The other half is left to
-/// the sink.
+/// Maximum number of budget units that one poll uses for commands. This is half of a task's budget, so that the sink
+/// can use the other half.
 const COMMAND_UNITS: usize = 64;
 /// Number of commands that use one unit of the task's budget.
 const UNIT_COMMANDS: usize = 16;
-/// Number of commands in one poll from which the driver expects more commands. It equals a task's budget: a source that
-/// has sent this many commands has used up its budget, and continues after other tasks have run.
+/// Number of commands in one poll after which the driver expects more. It equals a task's budget: a source that has
+/// sent this many commands has used up its budget and will continue after other tasks have run.
 const BURST_COMMANDS: usize = 128;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Drained {
     commands: usize,
-    /// Units of the task's budget.
+    /// Number of budget units used for the commands.
     units: usize,
-    /// `true` if commands can remain for which the driver will not be woken.
+    /// `true` if the queue or the inbox may contain more commands, which do not wake the driver.
     is_partial: bool,
 }
 
 /// Future that owns and polls the sink of a [`Producer`](crate::Producer).
 ///
-/// It is returned by [`KinesisSink::into_producer`]. The future completes after the producer was closed, or its last
-/// handle was dropped, and all accepted records are settled. It also completes after the producer has
+/// [`KinesisSink::into_producer`] returns the driver. After the producer has been closed or its last handle has been
+/// dropped, the driver completes as soon as all accepted records are settled. It also completes after the producer has
 /// [stopped](crate::ErrorKind::Stopped).
 ///
 /// # Panics
@@ -54,20 +54,20 @@ struct Drained {
 ///
 /// # Cancel safety
 ///
-/// Dropping the driver before it completes ends the producer. Receipts of unsettled records complete with
+/// Dropping the driver before it completes ends the producer: receipts of unsettled records complete with
 /// [`FailureReason::Abandoned`](crate::record::FailureReason::Abandoned), and methods of the producer return
-/// [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). Records without a receipt are kept until
-/// [`Producer::take_failed`](crate::Producer::take_failed) returns them.
+/// [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). [`Producer::take_failed`](crate::Producer::take_failed)
+/// returns the records that have no receipt.
 #[must_use = "a driver does nothing unless it is polled; spawn it"]
 pub struct Driver<S = DefaultService> {
     sink: KinesisSink<S>,
     channel: Arc<Channel>,
     policy: FatalPolicy,
-    /// Commands that were taken from the queue. The inbox is usually empty between polls, and its memory is reused.
+    /// Commands taken from the queue but not executed yet. Usually empty between polls, and kept to reuse its memory.
     inbox: VecDeque<Command>,
     /// Pending flushes. Each waits until all records before its position are settled.
     flushes: Vec<(u64, oneshot::Sender<Result<(), Error>>)>,
-    /// Records that were passed to the sink since its state was last published.
+    /// Size of the records passed to the sink since its state was last published.
     admitted: Size,
     stopped: Option<Arc<AttemptError>>,
     /// Number of records that failed because the producer has stopped.
@@ -110,8 +110,8 @@ impl<S> Driver<S> {
         self.drain_queue(None, usize::MAX);
     }
 
-    /// Executes commands from the queue, for at most `max_units` units of work. The remaining commands stay in the
-    /// inbox.
+    /// Executes commands from the queue until they have used `max_units` budget units. The remaining commands stay in
+    /// the inbox.
     fn drain_queue(&mut self, waker: Option<Waker>, max_units: usize) -> Drained {
         let mut queue = self.channel.queue();
         let takes_all = self.inbox.is_empty();
@@ -175,7 +175,7 @@ impl<S> Driver<S> {
                     units += self.sink.core.admit(record, accepted_at);
                 }
                 Command::Flush(reply) => {
-                    // Without this, flushes of dropped callers would accumulate during an outage.
+                    // Removes flushes whose callers were dropped, because they would accumulate during an outage.
                     if self.flushes.len() == self.flushes.capacity() {
                         self.flushes.retain(|(_, reply)| !reply.is_closed());
                     }
@@ -316,8 +316,8 @@ impl<S> Driver<S> {
         );
     }
 
-    /// Ends the producer and notifies all callers. `undelivered` contains the records without a receipt. `returned` is
-    /// the number of undelivered records with and without a receipt.
+    /// Ends the producer and notifies all callers. `undelivered` contains the undelivered records without a
+    /// receipt, and `returned` also counts those with a receipt.
     fn finish(&mut self, undelivered: Vec<Undelivered>, returned: usize, reason: StopReason) {
         self.terminated = true;
         let snapshot = self.sink.core.snapshot();
@@ -366,7 +366,7 @@ where
 
     /// Closes the channel, and fails all records once the requests in flight have completed.
     ///
-    /// The sink sends no more requests, because its fatal error is not taken.
+    /// The sink sends no more requests, because a fatal error stops it until the error is taken.
     fn stop(&mut self, cause: Arc<AttemptError>) {
         self.channel.close(StopReason::Refused(cause.clone()));
         self.stopped = Some(cause.clone());
@@ -402,10 +402,10 @@ where
             return Poll::Ready(());
         }
         let drained = this.drain_queue(Some(cx.waker().clone()), COMMAND_UNITS);
-        // The sink is driven with the rest of the budget, and yields when the budget is used up.
+        // Leaves the rest of the budget to the sink, which yields when the budget is used up.
         let _ = poll_units(cx, drained.units.min(COMMAND_UNITS));
-        // A source that has used up its budget will send more records after this poll. A flush now would send a partial
-        // request.
+        // A source that has used up its budget will send more records after this poll, so a flush now would send a
+        // partial request.
         let expects_more = drained.is_partial || drained.commands >= BURST_COMMANDS;
         this.drive(cx, !expects_more);
         this.publish();
@@ -426,7 +426,7 @@ impl<S> Drop for Driver<S> {
         if self.terminated {
             return;
         }
-        // Must precede the draining of commands, so that no record is accepted afterwards.
+        // Must precede `drain_all`, so that no record is accepted after the queue has been drained.
         self.channel.close(StopReason::Abandoned);
         self.drain_all();
         let (records, undelivered) = self.sink.core.abandon();

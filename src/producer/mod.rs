@@ -36,9 +36,9 @@ use crate::stream::StreamId;
 
 /// Cheaply cloneable handle to a sink that is polled by a separate task.
 ///
-/// The separate task runs the [`Driver`], which owns the sink. Retries and lingering records are therefore sent without
-/// further calls. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its
-/// driver. Give each task that sends records a clone of the producer.
+/// The task runs the [`Driver`], which owns and polls the sink, so retries and lingering records are sent without
+/// further calls. [`KinesisSink::spawn`] and [`KinesisSink::into_producer`] create a producer and its driver. Give each
+/// task that sends records a clone of the producer.
 ///
 /// ```no_run
 /// use kinesis_sink::{KinesisSink, Record};
@@ -89,20 +89,20 @@ use crate::stream::StreamId;
 /// # Backpressure
 ///
 /// A producer has the same buffer bounds as a sink: [`buffer_records`](crate::Settings::buffer_records) and
-/// [`buffer_bytes`](crate::Settings::buffer_bytes). Accepted records that the driver has not processed yet and failed
-/// records that were not taken count towards the bounds.
+/// [`buffer_bytes`](crate::Settings::buffer_bytes). Accepted records count towards the bounds even before the driver
+/// processes them, and failed records count until they are taken.
 ///
 /// While the buffer is full, `send` and `put` wait. Waiting calls are served in the order in which they were made, so
 /// that a busy task cannot starve others. `try_send` and `try_put` return an error if the buffer is full or if another
 /// task is waiting.
 ///
-/// A record that is larger than half of `buffer_bytes` waits until half of `buffer_bytes` is free. Two such records can
-/// therefore exceed the bound.
+/// A record that is larger than half of `buffer_bytes` waits only until half of `buffer_bytes` is free, so two such
+/// records can exceed the bound.
 ///
 /// # Errors
 ///
-/// A record that was not accepted is returned [in the error](Error::into_record). If the service refuses every request,
-/// the [`FatalPolicy`](crate::settings::FatalPolicy) applies: by default, the producer stops and returns its records.
+/// If a record is not accepted, the error [contains it](Error::into_record). If the service refuses every request, the
+/// [`FatalPolicy`](crate::settings::FatalPolicy) applies: by default, the producer stops and returns its records.
 ///
 /// A permanently failed record is returned by its receipt. If the record has no receipt, it is passed to the
 /// dead-letter handler. If there is no handler either, the record is kept until [`take_failed`](Self::take_failed) is
@@ -110,12 +110,12 @@ use crate::stream::StreamId;
 ///
 /// # Shutdown
 ///
-/// The producer is closed by [`close`](Self::close), by [`close_within`](Self::close_within), or when its last handle
-/// is dropped. Clones, [sinks](Self::sink) and [`PutAll`] streams are handles. The driver then drains the accepted
-/// records and ends. After the producer was closed, sending a record returns an error that contains the record.
+/// [`close`](Self::close) and [`close_within`](Self::close_within) close the producer, and so does dropping its last
+/// handle. Clones, [sinks](Self::sink) and [`PutAll`] streams are handles. After the producer has been closed, the
+/// driver drains the accepted records and ends, and sending a record returns an error that contains the record.
 ///
 /// Dropping the last handle does not wait until the records are drained, so call `close` before the program ends. A
-/// handle that the driver itself owns, for example in the dead-letter handler, keeps the producer open.
+/// handle owned by the driver itself, for example in the dead-letter handler, keeps the producer open.
 ///
 /// # Cancel safety
 ///
@@ -124,11 +124,11 @@ use crate::stream::StreamId;
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<Handle>,
-    /// Permit that `poll_ready` of the `Service` implementation has reserved.
+    /// Permit reserved by `poll_ready` of the `Service` implementation.
     reservation: Reservation,
 }
 
-/// Part of a producer that all of its handles share. It is dropped with the last handle, which closes the producer.
+/// Part of a producer shared by all of its handles. Dropping the last handle drops it, which closes the producer.
 struct Handle(Arc<Channel>);
 
 impl Drop for Handle {
@@ -203,7 +203,7 @@ impl Producer {
     /// Returns the limits that are in effect.
     ///
     /// If the sink requires a [stream description](crate::SinkBuilder::with_stream_info), the record size limit is at
-    /// most 1 MiB until the description is known.
+    /// most 1 MiB until the sink has received the description.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.channel().limits()
@@ -225,7 +225,7 @@ impl Producer {
 
     /// Returns the status: the number of buffered records, the totals, the latest request, and the condition.
     ///
-    /// The values are from the latest poll of the driver. Records that were accepted after this poll count as queued.
+    /// The values are as of the last time the driver was polled. Records accepted since then count as queued.
     #[must_use]
     pub fn status(&self) -> Status {
         self.channel().status()
@@ -249,7 +249,8 @@ impl Producer {
     /// - [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge) or
     ///   [`InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey) if the record can never be sent;
     /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
-    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if the buffer is full of failed records that were not taken;
+    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if the buffer is full of failed records that have not been
+    ///   taken;
     /// - [`Closed`](crate::ErrorKind::Closed), [`Stopped`](crate::ErrorKind::Stopped) or
     ///   [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
     ///
@@ -261,12 +262,12 @@ impl Producer {
         self.accept(record, permit)
     }
 
-    /// Sends a record, waiting until the buffer has capacity for it, and returns the receipt of the record.
+    /// Sends a record, waiting until the buffer has capacity for it, and returns its receipt.
     ///
     /// The future completes when the record is accepted. The receipt completes when the record is settled.
     ///
-    /// A record has at most one receipt. If the record already has a [receipt](Record::tracked), that receipt completes
-    /// as if the record had been dropped. To keep it, use [`send`](Self::send).
+    /// A record has at most one receipt, so a receipt that the record [already has](Record::tracked) completes as if
+    /// the record had been dropped. To keep the existing receipt, use [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -329,17 +330,17 @@ impl Producer {
         self.channel().push(record, permit)
     }
 
-    /// Waits until all records that were accepted before the call, through any handle, are settled.
+    /// Waits until all records accepted before the call, through any handle, are settled.
     ///
-    /// Records that are accepted later do not delay the flush. A flush does not shorten the linger, because the driver
-    /// flushes the sink continuously.
+    /// Records accepted later do not delay the flush. A flush does not shorten the linger, because the driver flushes
+    /// the sink continuously.
     ///
     /// # Errors
     ///
     /// Returns
     ///
-    /// - [`Undelivered`](crate::ErrorKind::Undelivered) while failed records are kept for
-    ///   [`take_failed`](Self::take_failed);
+    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if there are failed records that have not been
+    ///   [taken](Self::take_failed);
     /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
     /// - [`Stopped`](crate::ErrorKind::Stopped) or [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has
     ///   ended.
@@ -357,9 +358,9 @@ impl Producer {
 
     /// Takes the failed records that were not returned by a receipt or passed to the dead-letter handler.
     ///
-    /// The records have failed permanently and are in the order of acceptance. They count towards the buffer bounds
-    /// until they are taken. After the producer has ended, this method also returns all other undelivered records that
-    /// have no receipt.
+    /// Returns the permanently failed records in the order in which they were accepted. They count towards the buffer
+    /// bounds until they are taken. After the producer has ended, this method also returns all other undelivered
+    /// records that have no receipt.
     ///
     /// # Cancel safety
     ///
@@ -375,7 +376,7 @@ impl Producer {
     /// When the future is polled for the first time, all handles stop accepting records. This method can be called on
     /// any handle, any number of times.
     ///
-    /// If there is an outage and no [deadline](crate::Settings::deadline) is set, `close` waits until the outage ends.
+    /// During an outage, `close` waits until the outage ends, unless a [deadline](crate::Settings::deadline) is set.
     /// Use [`close_within`](Self::close_within) to limit the time.
     ///
     /// # Errors
@@ -386,8 +387,8 @@ impl Producer {
     /// - [`Stopped`](crate::ErrorKind::Stopped) if the producer has stopped because the service refuses every request;
     /// - [`Abandoned`](crate::ErrorKind::Abandoned) if the driver ended early.
     ///
-    /// The error contains the [undelivered records](Error::undelivered) that no earlier call and no receipt has
-    /// returned. [`Error::count`] returns the number of all undelivered records.
+    /// The error contains the [undelivered records](Error::undelivered) that have not been returned by an earlier call
+    /// or a receipt. [`Error::count`] returns the number of all undelivered records.
     ///
     /// # Cancel safety
     ///
@@ -404,7 +405,8 @@ impl Producer {
     /// receipts complete with [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Records of
     /// abandoned requests [may have been written](Undelivered::may_have_been_written).
     ///
-    /// The records are withdrawn by the driver, so this method completes once the driver is polled or dropped.
+    /// This method completes only after the driver has been polled or dropped, because the driver withdraws the
+    /// records.
     ///
     /// # Errors
     ///
@@ -437,7 +439,7 @@ impl Producer {
     /// Dropping the future has no effect.
     pub async fn closed(&self) {
         let mut state = self.channel().watch();
-        // Never an error, because `self` owns the sender.
+        // `wait_for` cannot fail, because `self` owns the sender.
         let _ = state.wait_for(State::is_stopped).await;
     }
 

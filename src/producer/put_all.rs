@@ -22,7 +22,7 @@ const MAX_TAKEN: usize = 32;
 
 /// Stream of record outcomes, each with the context of its record.
 ///
-/// It is returned by [`Producer::put_all`], and keeps the producer open like a clone of the producer.
+/// [`Producer::put_all`] returns this stream. Like a clone of the producer, the stream keeps the producer open.
 #[pin_project]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct PutAll<St, C>
@@ -31,7 +31,7 @@ where
 {
     #[pin]
     records: Fuse<St>,
-    /// Record that was taken from the source but was not accepted yet.
+    /// Record taken from the source but not accepted yet.
     next: Option<St::Item>,
     producer: Producer,
     reservation: Reservation,
@@ -41,7 +41,7 @@ where
     max_pending: usize,
 }
 
-/// Records whose outcomes were not returned yet.
+/// Records whose outcomes have not been returned yet.
 enum Pending<C> {
     Ordered(VecDeque<Put<C>>),
     Unordered(FuturesUnordered<Put<C>>),
@@ -101,7 +101,7 @@ impl Producer {
     /// [`FailureReason::NotAccepted`](crate::record::FailureReason::NotAccepted). A record is not accepted if
     ///
     /// - it can never be sent;
-    /// - the buffer is full of failed records that were not [taken](Self::take_failed);
+    /// - the buffer is full of failed records that have not been [taken](Self::take_failed);
     /// - the producer has ended.
     ///
     /// In the last two cases, all following records are returned with the same reason until the cause is removed. A
@@ -109,8 +109,8 @@ impl Producer {
     ///
     /// # Cancel safety
     ///
-    /// If the stream is dropped, the records that were already taken from `records` are still sent, but their outcomes
-    /// are lost. To process them again, read the source from the last committed offset. Dropping a [`StreamExt::next`]
+    /// If the stream is dropped, records already taken from `records` are still sent, but their outcomes are lost. To
+    /// process these records again, read the source from the last committed offset. Dropping a [`StreamExt::next`]
     /// future does not lose an outcome.
     pub fn put_all<St, C>(&self, records: St) -> PutAll<St, C>
     where
@@ -140,9 +140,9 @@ impl<St: Stream, C> PutAll<St, C> {
     /// Sets the maximum number of pending outcomes: 1 or more. Default: the producer's
     /// [`buffer_records`](crate::Settings::buffer_records).
     ///
-    /// An outcome is pending from the time when its record is taken from the source until the outcome is returned. If
-    /// outcomes are returned in order, a record that is retried delays the outcomes of all later records. This maximum
-    /// limits the number of delayed outcomes. The value 0 is treated as 1.
+    /// An outcome is pending from the time its record is taken from the source until the outcome is returned. If
+    /// outcomes are returned in order, a record that is retried delays the outcomes of all later records, and this
+    /// maximum limits how many are delayed. The value 0 is treated as 1.
     pub fn with_max_pending(mut self, records: usize) -> Self {
         self.max_pending = records.max(1);
         self
@@ -199,8 +199,8 @@ impl<St, C> PutAll<St, C>
 where
     St: Stream<Item = (Record, C)>,
 {
-    /// Takes records from the source while the buffer has capacity. Returns `true` if it has taken [`MAX_TAKEN`]
-    /// records, so that outcomes are returned before more records are taken.
+    /// Takes records from the source while the buffer has capacity. Returns `true` after [`MAX_TAKEN`] records, so that
+    /// the caller can return outcomes before it takes more.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
         let mut taken = 0;
@@ -224,7 +224,7 @@ where
                     *this.refused = Some(Box::pin(channel.clone().recovered()));
                     continue;
                 }
-                // If the permit was rejected, the next record is returned with the reason.
+                // After a rejection, the next record is returned with the reason.
                 Poll::Ready(Ok(()) | Err(_)) => {}
             }
             // A source that is always ready must let other tasks run, including the driver.

@@ -29,9 +29,10 @@ pub(super) struct Queue {
     waiters: usize,
     /// Largest number of bytes that a waiting caller needs.
     waiter_bytes: usize,
-    /// Size of the latest record that was rejected because the buffer was full, since the latest poll of the driver.
+    /// Number of bytes needed by the last record that was rejected because the buffer was full. Reset when the driver
+    /// is polled.
     pub(super) rejected_bytes: Option<usize>,
-    /// `true` while the driver is being polled. Settled records might not be reported yet.
+    /// `true` while the driver is being polled. It may then have settled records without publishing its state.
     pub(super) busy: bool,
     pub(super) abort_requested: bool,
     pub(super) published: Published,
@@ -41,14 +42,14 @@ pub(super) struct Queue {
     pub(super) collected: Size,
     /// Number of calls that have taken at least one record from `undelivered`.
     pub(super) takes: u64,
-    /// Number of undelivered records when the driver ended, including records that were returned by receipts or passed
-    /// to the dead-letter handler.
+    /// Number of undelivered records when the driver ended, including records returned by receipts or passed to the
+    /// dead-letter handler.
     pub(super) left: usize,
     /// Failure reason of the last record in `undelivered` when the driver ended.
     pub(super) last_reason: Option<FailureReason>,
 }
 
-/// State of the sink after the latest poll of the driver.
+/// State of the sink after the driver was last polled.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) totals: Totals,
@@ -104,8 +105,7 @@ impl Queue {
         Self { has_handles: true, ..Self::default() }
     }
 
-    /// Publishes the state of the sink. `admitted` is the size of the records that were passed to the sink since the
-    /// last call.
+    /// Publishes the state of the sink. `admitted` is the size of the records passed to the sink since the last call.
     pub(super) fn publish(&mut self, snapshot: &Snapshot<'_>, admitted: Size) {
         self.pending -= admitted;
         if self.pending.records == 0 {
@@ -131,16 +131,16 @@ impl Queue {
         self.rejected_bytes.take().max(waiting)
     }
 
-    /// Adds failed records. `size` is the size of their permits.
+    /// Adds failed records for a caller to take. `size` is the size of their permits.
     pub(super) fn collect(&mut self, failed: Vec<Undelivered>, size: Size) {
-        // These records count as collected from now on.
+        // From now on, `collected` counts these records.
         self.published.failed = Size::default();
         self.collected += size;
         self.undelivered.extend(failed);
     }
 
-    /// Adds a caller that waits for `bytes`. Returns `true` if it needs more bytes than the other waiting callers, so
-    /// that the driver must be woken.
+    /// Adds a caller that waits for `bytes` bytes. Returns `true` if no other waiting caller needs that many, which
+    /// means that the driver must be woken.
     pub(super) fn add_waiter(&mut self, bytes: usize) -> bool {
         let is_first = self.waiters == 0;
         let is_larger = is_first || bytes > self.waiter_bytes;

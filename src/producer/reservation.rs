@@ -11,7 +11,7 @@ use crate::error::Rejection;
 
 type PermitFuture = Pin<Box<dyn Future<Output = Result<Permit, Rejection>> + Send + Sync>>;
 
-/// Permit that the poll methods of a handle reserve before the record is known.
+/// Permit reserved by the poll methods of a handle, which do not know the next record yet.
 #[derive(Default)]
 pub(super) enum Reservation {
     #[default]
@@ -53,7 +53,7 @@ impl Reservation {
         }
     }
 
-    /// Takes the permit, if it is ready. If not, the place in the queue is kept.
+    /// Takes the permit if it is ready. Otherwise keeps the place in the queue.
     pub(super) fn take(&mut self) -> Option<Permit> {
         match std::mem::take(self) {
             Self::Ready(permit) => Some(permit),

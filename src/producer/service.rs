@@ -14,16 +14,16 @@ use crate::record::{Delivery, Receipt, Record};
 /// Sends single records and responds with their [`Delivery`].
 ///
 /// `poll_ready` waits for buffer capacity, like [`send`](Producer::send), and fails if the producer has ended. The
-/// future that `call` returns completes when the record is settled.
+/// future returned by `call` completes when the record is settled.
 ///
-/// In two cases `poll_ready` returns `Ready(Ok)` although the record cannot be accepted, so that `call` can return the
+/// In two cases the record cannot be accepted, but `poll_ready` returns `Ready(Ok)` so that `call` can return the
 /// record in its error: if Kinesis refuses every request and the producer retries
-/// ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), and if the buffer is full of failed records that were not
-/// taken.
+/// ([`FatalPolicy::Retry`](crate::settings::FatalPolicy)), and if the buffer is full of failed records that have not
+/// been taken.
 ///
-/// Each clone must be polled for readiness separately. A clone that was polled but not called keeps the reserved
-/// capacity for one record, or its place in the queue. To release both, use a separate clone as the service and drop it
-/// afterwards.
+/// Each clone must be polled for readiness separately. A clone that is polled but not called keeps the capacity
+/// reserved for one record, or its place in the queue. To release them, use a separate clone as the service and drop
+/// the clone afterwards.
 ///
 /// A record has at most one receipt, and the service uses it. If the record already has a [receipt](Record::tracked),
 /// that receipt completes as if the record had been dropped.
@@ -49,7 +49,7 @@ use crate::record::{Delivery, Receipt, Record};
 ///
 /// # Cancel safety
 ///
-/// If the future that `call` returned is dropped, the record is still sent, because it was already accepted.
+/// If the future returned by `call` is dropped, the record is still sent, because it was already accepted.
 impl Service<Record> for Producer {
     type Response = Delivery;
     type Error = Error;

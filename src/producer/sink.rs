@@ -29,10 +29,10 @@ use crate::record::{AttemptError, Record};
 /// ```
 ///
 /// - `poll_ready` waits until the buffer has capacity for one record. Waiting sinks and callers are served in order. A
-///   sink that is ready has reserved capacity for a record of the largest size so far, and also accepts a larger
-///   record. If a `feed` or `send` future is dropped while it waits, the sink keeps its place in the queue. Dropping or
-///   closing the sink releases the reserved capacity or the place in the queue.
-/// - `poll_flush` returns `Ready` when all records that were accepted before the call, through any handle, are settled.
+///   ready sink has reserved capacity for a record as large as the largest so far, but also accepts a larger record. If
+///   a `feed` or `send` future is dropped while it waits, the sink keeps its place in the queue. Dropping or closing
+///   the sink releases the reserved capacity or the place in the queue.
+/// - `poll_flush` returns `Ready` when all records accepted before the call, through any handle, are settled.
 /// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. From the first call of
 ///   `poll_close` until it has returned `Ok`, `poll_ready` returns `Ready(Ok)` and `start_send` returns each record in
 ///   an error.
@@ -63,7 +63,7 @@ enum FlushState {
     None,
     Waiting {
         reply: FlushReply,
-        /// Value of [`Channel::takes`] at the time when the flush started.
+        /// Value of [`Channel::takes`] when the flush started.
         takes: u64,
     },
 }
@@ -135,10 +135,10 @@ impl Sink<Record> for ProducerSink {
                 let reply = ready!(Pin::new(reply).poll(cx));
                 let takes = *takes;
                 self.flush = FlushState::None;
-                // The reply can report failed records that were taken after an earlier, dropped flush had started.
+                // If an earlier flush was dropped, its reply can report failed records that have been taken since.
                 let is_outdated = matches!(&reply, Ok(Err(error)) if error.kind() == ErrorKind::Undelivered)
                     && takes != self.channel.takes();
-                // The reply does not cover records that were sent through this sink after the flush had started.
+                // The reply does not cover records sent through this sink after the flush started.
                 if !self.flush_pending && !is_outdated {
                     return Poll::Ready(
                         reply.unwrap_or_else(|_| self.channel.final_flush_result()),

@@ -11,7 +11,7 @@ pub(super) enum State {
     Open,
     /// The service refuses every request, and the driver retries.
     Refused(Arc<AttemptError>),
-    /// Failed records are kept in the buffer. Records are accepted while the buffer has capacity.
+    /// Failed records occupy the buffer until a caller takes them. Records are accepted while the buffer has capacity.
     Keeping {
         failed: Size,
         reason: FailureReason,

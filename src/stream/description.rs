@@ -1,9 +1,9 @@
 use crate::limits::DEFAULT_RECORD_BYTES;
 
-/// Description of a stream: the settings that affect a sink.
+/// Settings of a stream that affect a sink.
 ///
-/// The default describes a stream with default settings. Its records have a size of up to 1 MiB and are distributed by
-/// partition key.
+/// The default value describes a stream with default settings, whose records have a size of up to 1 MiB and are
+/// distributed by partition key.
 ///
 /// ```
 /// use kinesis_sink::stream::{Distribution, StreamDescription};
@@ -77,15 +77,16 @@ impl StreamDescription {
 
 /// Distribution of records over the shards of a stream. The service calls this `RecordDistributionStrategy`.
 ///
-/// Only on-demand streams have a `RecordDistributionStrategy`. Source: StreamDescriptionSummary API reference (2026).
+/// Only on-demand streams have a `RecordDistributionStrategy`, as documented for `StreamDescriptionSummary` in the
+/// Kinesis API reference (2026).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Distribution {
-    /// The explicit hash key or the hash of the partition key determines the shard: `USER_PARTITION_KEY`, and streams
-    /// without a strategy. Records with the same key are written to the same shard.
+    /// The explicit hash key or the hash of the partition key determines the shard, so records with the same key are
+    /// written to the same shard. Used for `USER_PARTITION_KEY` and for streams without a strategy.
     UserPartitionKey,
-    /// The service chooses the shard and ignores both keys: `AUTO`. This variant is also used for strategies that this
-    /// crate does not know, because they might not write records with the same key to the same shard.
+    /// The service chooses the shard and ignores both keys. Used for `AUTO`, and for strategies unknown to this crate,
+    /// because they might write records with the same key to different shards.
     Auto,
 }
 
@@ -93,10 +94,10 @@ pub enum Distribution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamMode {
-    /// The user sets the number of shards. A provisioned stream has no `RecordDistributionStrategy`, and always
-    /// distributes records by partition key.
+    /// Provisioned mode, in which the user sets the number of shards. A provisioned stream has no
+    /// `RecordDistributionStrategy` and always distributes records by partition key.
     Provisioned,
-    /// The service adds shards when the load increases. The distribution can be changed to
+    /// On-demand mode, in which the service adds shards when the load increases. The distribution can be changed to
     /// [`Auto`](Distribution::Auto) at any time.
     OnDemand,
 }

@@ -13,7 +13,7 @@ use crate::shard::Shard;
 /// cache or another source, or create a source from a closure with [`describe_stream_fn`] or [`list_shards_fn`].
 ///
 /// A source can provide only descriptions or only shard lists, and return `None` for the other. A [pair](#pairs) then
-/// calls its second source, and a sink works without the missing information.
+/// calls its second source. A sink also works without the missing information.
 ///
 /// ```
 /// use futures::FutureExt;
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn pair_returns_error_of_first() {
+    fn pair_returns_first_source_error() {
         let denied = list_shards_fn(|_| async { Err("denied".into()) });
         let lists = list_shards_fn(|_| async { Ok(Vec::new()) });
         assert_eq!(shards(&(denied, lists)), Some(Err("denied".to_owned())));

@@ -17,7 +17,7 @@ use crate::parse_error::ParseError;
 
 /// Name or ARN of a stream.
 ///
-/// The text is validated when it is parsed. Cloning a `StreamId` does not copy the text.
+/// The format is validated when a string is parsed. Cloning a `StreamId` does not copy the string.
 ///
 /// ```
 /// use kinesis_sink::StreamId;
@@ -42,7 +42,7 @@ const RESOURCE: &str = "stream/";
 const MAX_NAME_CHARS: usize = 128;
 
 impl StreamId {
-    /// Returns the name of the stream. If this is an ARN, returns the name that the ARN contains.
+    /// Returns the name of the stream. For an ARN, this is the name in the ARN.
     #[must_use]
     pub fn name(&self) -> &str {
         let text = self.as_ref();
@@ -61,8 +61,8 @@ impl StreamId {
         self.arn().and_then(|arn| arn.split(':').nth(3))
     }
 
-    /// Returns an error if the region of the ARN differs from the region of the client, to which the SDK sends
-    /// requests.
+    /// Returns an error if the client's region differs from the region in the ARN, because the SDK sends requests to
+    /// the client's region.
     pub(crate) fn check_region(&self, client: Option<&str>) -> Result<(), BuildError> {
         match (self.region(), client) {
             (Some(arn), Some(client)) if arn != client => {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_region_error_names_both_regions() {
+    fn region_mismatch_error_names_both_regions() {
         let arn: StreamId = ARN.parse().unwrap();
         assert_eq!(arn.check_region(Some("eu-west-1")), Ok(()));
         assert_eq!(arn.check_region(None), Ok(()));

@@ -1,4 +1,4 @@
-//! Randomized test in virtual time: the permits of a producer always match the buffered records.
+//! Randomized test in virtual time, which checks that the permits of a producer always match the buffered records.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -170,7 +170,8 @@ where
     }
 }
 
-/// Runs random operations for one seed. Returns the number of comparisons of permits and records.
+/// Runs random operations with the given seed. Returns the number of times that the permits were compared with the
+/// buffered records.
 async fn check(seed: u64) -> usize {
     let mut rng = Rng::with_seed(seed);
     let mut sink = KinesisSink::builder("example")

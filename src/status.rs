@@ -30,7 +30,7 @@ use crate::stream::StreamId;
 
 /// Snapshot of the status of a sink or a producer.
 ///
-/// With the feature `serde`, a status can be serialized, for example for a health endpoint. Durations and times are
+/// With the `serde` feature, a status can be serialized, for example for a health endpoint. Durations and times are
 /// serialized as seconds.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -42,17 +42,17 @@ pub struct Status {
     pub condition: Condition,
     /// Queued records, including records that wait for a retry.
     pub queued: Buffered,
-    /// Records in flight, including records of written aggregates whose shard is not in the shard list yet.
+    /// Records in flight. These include the records of aggregates written to a shard that is not in the shard list yet.
     pub in_flight: Buffered,
-    /// Permanently failed records that were not taken.
+    /// Permanently failed records that have not been taken.
     pub failed: Buffered,
     /// Time since the acceptance of the oldest record that is queued or in flight. `None` if no record is queued or in
     /// flight.
     #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub oldest_age: Option<Duration>,
-    /// Counts since the sink was built.
+    /// Numbers of records and requests since the sink was built.
     pub totals: Totals,
-    /// Latest completed request. `None` if no request has completed yet.
+    /// Last completed request. `None` if no request has completed yet.
     pub last_request: Option<RequestSummary>,
     /// Bounds of the buffer.
     pub capacity: Buffered,
@@ -101,17 +101,18 @@ impl From<Size> for Buffered {
 
 /// Condition of a sink or producer: whether it delivers records, and the error if it does not.
 ///
-/// The time `since` does not change while a condition lasts, so equal values describe the same condition.
+/// The field `since` does not change while a condition lasts, so two values with the same `since` belong to the same
+/// outage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "state", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Condition {
-    /// No error is known. The latest request succeeded, no request was sent yet, or no records of failed requests are
-    /// left to retry.
+    /// No known errors: the last request succeeded, no request has been sent yet, or no records are waiting to be
+    /// retried.
     Working,
-    /// The latest request failed as a whole, and its records are retried with backoff. The condition ends when a
-    /// request succeeds.
+    /// The last request failed as a whole, so its records are retried with backoff. The condition ends when a request
+    /// succeeds.
     #[non_exhaustive]
     Failing {
         /// Time of the first failed request, from the system clock.
@@ -189,7 +190,7 @@ impl Condition {
 #[derive(Debug, Clone)]
 pub struct ConditionWatch {
     receiver: watch::Receiver<Condition>,
-    /// Condition that was returned by the last call.
+    /// Condition returned by the last call.
     last: Condition,
 }
 
@@ -200,12 +201,12 @@ impl ConditionWatch {
         self.receiver.borrow().clone()
     }
 
-    /// Waits until the condition changes, and returns the new condition. Returns `None` if the condition cannot change
-    /// any more.
+    /// Waits until the condition changes, and returns the new condition. Returns `None` if the condition can no longer
+    /// change.
     ///
-    /// A change is a difference from the condition that the previous call returned, or for the first call from the
-    /// condition at the time when the watch was created. If the condition changes several times between two calls, only
-    /// the latest condition is returned.
+    /// The first call compares the condition with the one at the time the watch was created, and each later call with
+    /// the one returned by the previous call. If the condition changes several times between two calls, only the latest
+    /// condition is returned.
     ///
     /// # Cancel safety
     ///
@@ -257,7 +258,7 @@ impl Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct ConditionSender {
     sender: watch::Sender<Condition>,
-    /// Fault that was published last, and the time of its start from the system clock.
+    /// Last published fault, and its start time on the system clock.
     reported: Option<(Fault, SystemTime)>,
     is_closing: bool,
 }
@@ -317,7 +318,7 @@ impl ConditionSender {
         });
     }
 
-    /// Publishes a condition, unless a condition of a later stage was published before.
+    /// Publishes a condition unless one of a later stage has already been published.
     pub(crate) fn set(&self, condition: Condition) {
         self.sender.send_if_modified(|current| {
             let stages = (current.stage(), condition.stage());

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use crate::parse_error::ParseError;
 
-/// Length of the partition keys that are generated for [`PartitionKey::Random`].
+/// Length of the partition keys generated for [`PartitionKey::Random`].
 pub(crate) const RANDOM_KEY_BYTES: usize = 8;
 
 /// Partition key of a record. It determines the shard to which the record is written.
@@ -36,11 +36,11 @@ impl<K: Into<Key>> From<K> for PartitionKey {
     }
 }
 
-/// Text of a partition key.
+/// String that contains a partition key.
 ///
-/// A text of up to 23 bytes is stored inline, and a longer text is shared between clones. A key has the same order and
-/// hash as its text, so a map whose keys are `Key`s can be queried with a `&str`. `Display` prints the text, and
-/// `Debug` prints only its length.
+/// A string of up to 23 bytes is stored inline, and a longer string is shared between clones. Keys are compared and
+/// hashed like strings, so a map whose keys are `Key`s can be queried with a `&str`. The `Display` output is the
+/// string, and the `Debug` output is only its length.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -152,7 +152,7 @@ impl From<Cow<'_, str>> for Key {
 
 /// Position on the hash ring of a stream: 0 to 2^128 - 1.
 ///
-/// `Display` prints the number. `Debug` does not, because the number could reveal a partition key.
+/// The `Display` output is the number. The `Debug` output hides it, because the number could reveal a partition key.
 ///
 /// ```
 /// use kinesis_sink::record::HashKey;

@@ -22,9 +22,9 @@ use crate::stream::StreamId;
 
 /// Record with data, a partition key, and an optional explicit hash key.
 ///
-/// A record that is created from bytes or from a string has a random partition key. A `(key, data)` pair sets the key.
-/// Owned data (`Vec<u8>`, `String`, boxes, [`Bytes`]) is moved, and borrowed data is copied once. Use
-/// [`Bytes::from_static`] to avoid the copy of static data. Cloning a record does not copy its data.
+/// A record created from bytes or from a string has a random partition key. A `(key, data)` pair sets the key. Owned
+/// data (`Vec<u8>`, `String`, boxes, [`Bytes`]) is moved, and borrowed data is copied once. Use [`Bytes::from_static`]
+/// to avoid the copy of static data. Cloning a record does not copy its data.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -44,16 +44,16 @@ use crate::stream::StreamId;
 ///
 /// # Serialized form
 ///
-/// With the feature `serde`, a record can be serialized and deserialized. The receipt of a record is not serialized.
-/// The fields are
+/// With the `serde` feature, a record can be serialized and deserialized, but its receipt is not serialized. The fields
+/// are
 ///
 /// - `data`: base64 with the standard alphabet and padding in human-readable formats, bytes in others;
 /// - `partition_key`: `{"explicit": "device-7"}`, `"random"`, or `"service_managed"`. Default: `"random"`;
 /// - `explicit_hash_key`: a string of decimal digits in human-readable formats, 16 big-endian bytes in others. Default:
 ///   none.
 ///
-/// An unknown field is an error. Otherwise a misspelled `partition_key` would be ignored, and the record would be sent
-/// to another shard. Lengths are checked when the record is sent, not when it is deserialized.
+/// An unknown field is an error, because otherwise a misspelled `partition_key` would be ignored and the record would
+/// be sent to another shard. Lengths are checked when the record is sent, not when it is deserialized.
 ///
 /// ```
 /// use kinesis_sink::Record;
@@ -106,9 +106,9 @@ impl Record {
 
     /// Adds a receipt to the record. The receipt completes with the outcome of the record.
     ///
-    /// The record can be sent with any sink or producer. A record has at most one receipt, and a clone of a record has
-    /// none. If the record already has a receipt, that receipt completes as if the record had been dropped. If
-    /// `start_send` returns the record in an error, the receipt stays open, because the record can be sent again.
+    /// The record can be sent with any sink or producer. A clone of a record has no receipt. If the record already has
+    /// a receipt, that receipt completes as if the record had been dropped, because a record has at most one receipt.
+    /// If `start_send` returns the record in an error, the receipt stays open, because the record can be sent again.
     ///
     /// A receipt costs two small allocations.
     ///
@@ -139,7 +139,7 @@ impl Record {
         (self, receipt)
     }
 
-    /// Sets the stream of the sink that has accepted the record.
+    /// Sets the stream of the sink that accepted the record.
     pub(crate) fn accepted(mut self, stream: &StreamId) -> Self {
         if let Some(tracker) = self.tracker_mut() {
             tracker.stream = Some(stream.clone());

@@ -47,7 +47,7 @@ use crate::stream::StreamId;
 ///
 /// # Panics
 ///
-/// Polling a receipt panics if its outcome was taken by an earlier poll or by [`try_outcome`](Self::try_outcome).
+/// Polling a receipt panics if an earlier poll or [`try_outcome`](Self::try_outcome) has taken the outcome.
 ///
 /// # Cancel safety
 ///
@@ -61,8 +61,8 @@ type Outcome = Result<Delivery, Box<Undelivered>>;
 impl Receipt {
     /// Takes the outcome if the record is settled.
     ///
-    /// Returns `None` if the record is not settled or if the outcome was already taken. Unlike a poll, this method does
-    /// not register a waker and does not use tokio's [cooperative budget](tokio::task::coop).
+    /// Returns `None` if the record is not settled or the outcome has already been taken. Unlike a poll, this method
+    /// does not register a waker and does not use tokio's [cooperative budget](tokio::task::coop).
     ///
     /// ```
     /// use kinesis_sink::Record;
@@ -82,7 +82,7 @@ impl Receipt {
 
     /// Returns `true` if the record is settled: delivered, failed, withdrawn, or abandoned.
     ///
-    /// The result remains `true` after the outcome was taken. This method does not use tokio's
+    /// This method returns `true` even after the outcome has been taken, and does not use tokio's
     /// [cooperative budget](tokio::task::coop).
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -106,7 +106,7 @@ impl Future for Receipt {
 }
 
 impl FusedFuture for Receipt {
-    /// Returns `true` if the outcome was taken.
+    /// Returns `true` if the outcome has been taken.
     fn is_terminated(&self) -> bool {
         self.0.is_terminated()
     }
@@ -120,7 +120,7 @@ impl fmt::Debug for Receipt {
 
 /// Position of a delivered record in the stream, its number of attempts, and the duration of the delivery.
 ///
-/// With the feature `serde`, a delivery can be serialized and deserialized. Durations are strings such as `"1s 500ms"`.
+/// With the `serde` feature, a delivery can be serialized and deserialized. Durations are strings such as `"1s 500ms"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -188,7 +188,7 @@ impl Delivery {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     settled: oneshot::Sender<Outcome>,
-    /// Stream of the sink that has accepted the record.
+    /// Stream of the sink that accepted the record.
     pub(crate) stream: Option<StreamId>,
     /// Total time of the completed attempts.
     pub(crate) time_in_flight: Duration,
@@ -254,7 +254,7 @@ impl Tracker {
     }
 }
 
-/// Receipt that is not completed yet, with the delivery of its record. Dropping this value completes the receipt.
+/// Delivery of a record whose receipt has not been completed yet. Dropping this value completes the receipt.
 #[derive(Debug)]
 pub(crate) struct PendingReceipt(Option<(Tracker, Delivery)>);
 
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn receipt_returns_record_dropped_unsent() {
+    fn receipt_returns_unsent_record_on_drop() {
         let (record, receipt) = Record::from(("key", "data")).tracked();
         drop(record);
         let undelivered = settled(receipt);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn second_receipt_completes_first() {
+    fn second_tracked_call_completes_first_receipt() {
         let (record, first) = Record::from("data").tracked();
         let (record, second) = record.tracked();
         assert_eq!(settled(first).record().data(), "data");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{HashKey, PartitionKey, Record};
 
-/// Maximum capacity that is reserved because of the size hint of the input.
+/// Maximum capacity reserved up front, because the size hint of the input cannot be trusted.
 const MAX_RESERVED: usize = 64 * 1024;
 
 #[derive(Serialize)]

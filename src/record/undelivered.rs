@@ -22,11 +22,11 @@ use crate::stream::StreamId;
 /// - [`take_failed`](crate::Producer::take_failed) and [`put_all`](crate::Producer::put_all) of a producer;
 /// - the [error](crate::Error::into_undelivered) of [`close`](crate::Producer::close).
 ///
-/// This type implements [`Error`](std::error::Error), so that `receipt.await?` works.
+/// This type implements [`Error`](std::error::Error), so that `?` can be used on `receipt.await`.
 ///
 /// # Serialized form
 ///
-/// With the feature `serde`, an undelivered record can be serialized and deserialized, for example as a line of JSON in
+/// With the `serde` feature, an undelivered record can be serialized and deserialized, for example as a line of JSON in
 /// a dead-letter file. All fields are serialized, so that the deserialized [record](Self::into_record) can be sent
 /// again. The fields are
 ///
@@ -81,8 +81,7 @@ pub struct Undelivered {
 }
 
 impl fmt::Debug for Undelivered {
-    /// Prints the message and the sizes of the record in one line, so that an error that is returned from `main` is
-    /// readable.
+    /// Formats the message and the sizes of the record on one line, so that an error returned from `main` is readable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}; attempts: {}", self.attempts)?;
         write!(f, ", may have been written: {}", self.may_have_been_written)?;
@@ -91,8 +90,8 @@ impl fmt::Debug for Undelivered {
 }
 
 impl Undelivered {
-    /// Creates an undelivered record from the error of a producer that did not accept the record. The record loses its
-    /// receipt. Returns `None` if the error contains no record.
+    /// Creates an undelivered record from the error of a producer that did not accept the record, and removes the
+    /// receipt of the record. Returns `None` if the error contains no record.
     pub(crate) fn not_accepted(error: Error) -> Option<Self> {
         let kind = error.kind();
         let cause = error.attempt_error();
@@ -122,7 +121,7 @@ impl Undelivered {
         self.record
     }
 
-    /// Returns the stream of the sink or producer. Returns `None` if the reason is [`FailureReason::Dropped`].
+    /// Returns the stream to which the sink or producer sends, or `None` if the reason is [`FailureReason::Dropped`].
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.stream.as_ref()
@@ -164,8 +163,8 @@ impl Undelivered {
     /// Returns the failed attempts of a record that has a [receipt](crate::Receipt), oldest first.
     ///
     /// The history contains the latest 16 failed attempts, including those that [`attempts`](Self::attempts) does not
-    /// count. For a record without a receipt, the history is empty, and only the [last error](Self::last_error) is
-    /// known.
+    /// count. For a record without a receipt, the history is empty, because only the [last error](Self::last_error) is
+    /// stored.
     #[must_use]
     pub fn history(&self) -> &[Attempt] {
         &self.history
@@ -174,7 +173,7 @@ impl Undelivered {
     /// Returns `true` if the record might be in the stream, because the outcome of an attempt is unknown.
     ///
     /// The outcome is unknown after a timeout, a broken connection or an HTTP 5xx response, and if the record was
-    /// withdrawn or abandoned while it was in flight. Sending the record again can then write a duplicate.
+    /// withdrawn or abandoned while it was in flight. In these cases, sending the record again can write a duplicate.
     #[must_use]
     pub fn may_have_been_written(&self) -> bool {
         self.may_have_been_written
@@ -349,8 +348,7 @@ impl AttemptError {
 /// Handler for permanently failed records.
 ///
 /// The sink calls the handler in its poll methods, so the handler must not block. If the handler panics, the record
-/// that was passed to it is lost. A record that has a receipt is returned by the receipt instead of being passed to the
-/// handler.
+/// passed to it is lost. Records that have a receipt are not passed to the handler, because their receipts return them.
 ///
 /// Any `FnMut(Undelivered)` that is `Send` is a handler. The senders of tokio's channels are handlers as well: if the
 /// channel is full or closed, the record is returned and stays in the sink.
@@ -408,13 +406,13 @@ impl AttemptError {
 /// }
 /// ```
 pub trait DeadLetterHandler: Send {
-    /// Handles a failed record. Returns `None`, or the record if the sink should keep it.
+    /// Handles a failed record. Returns `None` if the handler takes the record, or the record if the sink must keep it.
     ///
-    /// If a record is returned, the sink keeps it and reports [`ErrorKind::Undelivered`].
+    /// A sink that keeps a record reports [`ErrorKind::Undelivered`].
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered>;
 }
 
-/// Dead-letter handler that several sinks share.
+/// Dead-letter handler shared by several sinks.
 #[derive(Clone)]
 pub(crate) struct SharedHandler(Arc<Mutex<dyn DeadLetterHandler>>);
 

@@ -7,12 +7,12 @@ use crate::error::fmt_chain;
 use crate::parse_error::ParseError;
 use crate::stream::StreamId;
 
-/// Error that occurs when a sink or a simulated stream is built.
+/// Error returned when a sink or a simulated stream cannot be built.
 ///
-/// A setting is named by its path in a configuration file, such as `limits.record_bytes`. Durations and sizes have the
-/// same format as in a configuration file.
+/// The message names a setting by its path in a configuration file, such as `limits.record_bytes`. Durations and sizes
+/// are formatted as in a configuration file.
 ///
-/// `Debug` prints the message, so that an error that is returned from `main` is readable.
+/// The `Debug` output is the message, so that an error returned from `main` is readable.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -66,10 +66,10 @@ pub enum BuildError {
     /// The client has no region.
     #[error("no region is configured: set AWS_REGION, or `region` in the profile")]
     NoRegion,
-    /// [`Aggregation::PerShard`](crate::Aggregation::PerShard) is set without a source that lists the shards.
+    /// [`Aggregation::PerShard`](crate::Aggregation::PerShard) is set, but no source lists the shards.
     ///
-    /// This error occurs only with a [custom service stack](crate::SinkBuilder::build_with). Other sinks list the
-    /// shards with their client.
+    /// This error occurs only with a [custom service stack](crate::SinkBuilder::build_with), because other sinks list
+    /// the shards with their client.
     #[error(
         "aggregation per shard needs the stream's shards: set a source that lists them with \
          `with_stream_info`, or aggregate per key"
@@ -77,7 +77,7 @@ pub enum BuildError {
     NoListShards,
     /// A simulated stream cannot be changed as requested.
     ///
-    /// Requires the feature `sim`.
+    /// Requires the `sim` feature.
     #[cfg(feature = "sim")]
     #[error("{reason}")]
     #[non_exhaustive]
@@ -113,8 +113,8 @@ impl BuildError {
         })
     }
 
-    /// Checks that `low` is at most `high`. Each argument consists of the path, the value and the default of a setting.
-    /// The error names the setting that differs from its default first.
+    /// Returns an error if `low` exceeds `high`. Each argument contains the path, the value and the default of a
+    /// setting. The first setting in the error is one that differs from its default.
     pub(crate) fn check_order<T: Copy + PartialOrd + Shown>(
         low: (&'static str, T, T),
         high: (&'static str, T, T),

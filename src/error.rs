@@ -1,8 +1,8 @@
 //! Error types.
 //!
-//! Sinks and producers return an [`Error`], builders return a [`BuildError`], and parsers return a [`ParseError`]. An
-//! [`Undelivered`] is an accepted record that was not delivered. A
-//! [`PutRecordsError`](crate::service::PutRecordsError) is the error of a failed request.
+//! Sinks and producers return an [`Error`], builders return a [`BuildError`], and parsers return a [`ParseError`].
+//! [`Undelivered`] is the error of a single record, and [`PutRecordsError`](crate::service::PutRecordsError) is the
+//! error of a request.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::stream::StreamId;
 
 /// Error of a [`KinesisSink`](crate::KinesisSink) or a [`Producer`](crate::Producer).
 ///
-/// Errors do not lose records. A record that was not accepted is returned [in the error](Self::into_record). What
-/// happens to the accepted records depends on the [kind](Self::kind) of the error:
+/// An error never loses records. If a record was not accepted, the error [contains it](Self::into_record). The
+/// [kind](Self::kind) of the error determines what happens to the accepted records:
 ///
 /// | kind | accepted records |
 /// |---|---|
@@ -29,7 +29,8 @@ use crate::stream::StreamId;
 /// | [`Undelivered`](ErrorKind::Undelivered) | failed records are kept until `take_failed` returns them; [`close`](crate::Producer::close) returns them [in the error](Self::into_undelivered) |
 /// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | [`close`](crate::Producer::close) returns the remaining records [in the error](Self::into_undelivered) |
 ///
-/// `Debug` prints the message and its causes in one line, so that an error that is returned from `main` is readable.
+/// The `Debug` output contains the message and its causes on one line, so that an error returned from `main` is
+/// readable.
 ///
 /// ```
 /// use kinesis_sink::{ErrorKind, Producer, Record};
@@ -53,7 +54,7 @@ struct Repr {
     stream: Option<StreamId>,
     /// Record that was not accepted.
     record: Option<Record>,
-    /// Accepted but undelivered records that are returned in the error.
+    /// Accepted records that were not delivered.
     undelivered: Vec<Undelivered>,
     /// Number of accepted records that the error affects.
     count: usize,
@@ -95,8 +96,8 @@ pub enum ErrorKind {
     Refused,
     /// Records were not delivered, and no dead-letter handler took them.
     ///
-    /// The failed records count towards the buffer bounds until they are taken. [`close`](crate::Producer::close)
-    /// returns them in the error.
+    /// The failed records count towards the buffer bounds until the caller takes them.
+    /// [`close`](crate::Producer::close) returns them in the error.
     Undelivered,
     /// The producer has stopped because the service refuses every request. See
     /// [`FatalPolicy`](crate::settings::FatalPolicy).
@@ -160,7 +161,7 @@ impl Error {
         Self::new(ErrorKind::Abandoned, Cause::None)
     }
 
-    /// Creates the error for `count` failed records that are kept. `reason` is the failure reason of the last record.
+    /// Creates the error for `count` undelivered records. `reason` is the failure reason of the last one.
     pub(crate) fn failed(count: usize, reason: FailureReason) -> Self {
         Self::new(ErrorKind::Undelivered, Cause::Failure(reason)).with_count(count)
     }
@@ -219,7 +220,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the stream that the error refers to, if any.
+    /// Returns the stream to which the error refers, if any.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.0.stream.as_ref()
@@ -227,22 +228,21 @@ impl Error {
 
     /// Returns the number of accepted records that the error affects.
     ///
-    /// The number counts
+    /// The count includes
     ///
     /// - for [`Refused`](ErrorKind::Refused), the records that stay in the sink;
-    /// - for [`Undelivered`](ErrorKind::Undelivered), the failed records that are kept;
-    /// - for any error that [`close`](crate::Producer::close) returns, all undelivered records, including those that
-    ///   were returned by receipts.
+    /// - for [`Undelivered`](ErrorKind::Undelivered), the failed records that have not been taken;
+    /// - for any error returned by [`close`](crate::Producer::close), all undelivered records, including those returned
+    ///   by receipts.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.count
     }
 
-    /// Returns the record that was not accepted. If the error contains a single undelivered record, returns that
-    /// record.
+    /// Returns the record that was not accepted, or the undelivered record if the error contains exactly one.
     ///
-    /// If [`close`](crate::Producer::close) has returned the error, use [`undelivered`](Self::undelivered) instead,
-    /// which returns all records.
+    /// For an error returned by [`close`](crate::Producer::close), use [`undelivered`](Self::undelivered) instead,
+    /// because it returns all records.
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         match (&self.0.record, &self.0.undelivered[..]) {
@@ -252,11 +252,11 @@ impl Error {
         }
     }
 
-    /// Converts the error into the record that was not accepted. If the error contains a single undelivered record,
-    /// returns that record.
+    /// Converts the error into the record that was not accepted, or into the undelivered record if the error contains
+    /// exactly one.
     ///
-    /// If [`close`](crate::Producer::close) has returned the error, use [`into_undelivered`](Self::into_undelivered)
-    /// instead, which returns all records.
+    /// For an error returned by [`close`](crate::Producer::close), use [`into_undelivered`](Self::into_undelivered)
+    /// instead, because it returns all records.
     #[must_use]
     pub fn into_record(mut self) -> Option<Record> {
         match self.0.record.take() {
@@ -268,7 +268,7 @@ impl Error {
         }
     }
 
-    /// Returns the undelivered records that the error contains, in the order of acceptance.
+    /// Returns the undelivered records in the error, in the order in which they were accepted.
     ///
     /// Only errors from [`close`](crate::Producer::close) and from the
     /// [`Service`](crate::Producer#impl-Service<Record>-for-Producer) implementation of a producer contain undelivered
@@ -284,7 +284,7 @@ impl Error {
         self.0.undelivered
     }
 
-    /// Returns the error with which [`FailureReason::NotAccepted`] is created.
+    /// Returns the error for [`FailureReason::NotAccepted`].
     pub(crate) fn attempt_error(&self) -> Arc<AttemptError> {
         match &self.0.cause {
             Cause::Attempt(error) => error.clone(),
@@ -389,7 +389,7 @@ pub(crate) fn fmt_chain(error: &dyn StdError, f: &mut fmt::Formatter<'_>) -> fmt
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match (&self.0.kind, &self.0.cause) {
-            // `Display` already shows the message of the cause, so the cause is skipped.
+            // Skips the cause, because `Display` already shows its message.
             (ErrorKind::Unusable, Cause::Other(error)) => error.source(),
             (ErrorKind::Build, Cause::Build(error)) => error.source(),
             (_, Cause::Attempt(error)) => Some(&**error),

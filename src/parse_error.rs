@@ -1,9 +1,9 @@
 use std::fmt;
 
-/// Error that occurs when a [`StreamId`](crate::StreamId) or a [`HashKey`](crate::record::HashKey) is parsed.
+/// Error returned when a [`StreamId`](crate::StreamId) or a [`HashKey`](crate::record::HashKey) cannot be parsed.
 ///
-/// The message describes the expected format. An invalid stream id is included in the message, truncated and with
-/// control characters escaped. An invalid hash key is not included, because it could reveal a partition key.
+/// The message describes the expected format. It contains an invalid stream id, truncated and with control characters
+/// escaped. It does not contain an invalid hash key, because the hash key could reveal a partition key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ParseError {
     kind: Kind,

@@ -1,9 +1,8 @@
-//! Time to encode and decode aggregates, in comparison with prost's derived messages and with the MD5 digest alone, which
-//! the format requires.
+//! Compares the time to encode and decode aggregates with that of prost's derived messages. Also measures the MD5 digest
+//! alone, because the format requires it.
 //!
 //! Both decoders visit each payload and key, and share the payloads with their input. The decoder of this crate
 //! validates the aggregate before it returns the first member, so it parses each record twice.
-//! validates the aggregate before it returns the first member, and so reads each record twice.
 //!
 //! Run with `cargo bench --bench aggregate`.
 
@@ -16,7 +15,7 @@ use kinesis_sink::record::Key;
 use md5::{Digest, Md5};
 use prost::Message;
 
-/// Size of an aggregate in bytes. It is the default of the KPL.
+/// Size of an aggregate in bytes, which is the KPL's default.
 const AGGREGATE_BYTES: usize = 51_200;
 const DATA_BYTES: usize = 100;
 
@@ -40,7 +39,7 @@ struct Record {
     data: Option<Bytes>,
 }
 
-/// Returns as many members as fit in an aggregate. The members have `keys` partition keys in rotation.
+/// Returns as many members as fit in an aggregate. The members use `keys` partition keys in rotation.
 fn members(keys: usize) -> Vec<Member> {
     let member =
         |number| Member::new(format!("device-{:06}", number % keys), vec![b'.'; DATA_BYTES]);

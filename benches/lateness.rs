@@ -1,8 +1,8 @@
-//! Delay of a 1 ms timer on a current-thread runtime, while the source of the records is always ready.
+//! Measures the delay of a 1 ms timer on a current-thread runtime while the source of the records is always ready.
 //!
 //! `cargo bench --bench lateness` prints two figures for each variant: the maximum delay of the timer, and the maximum
-//! CPU time of the thread between two polls of another task. Other processes do not affect the second figure. If the
-//! second figure exceeds 5 ms, the bench fails.
+//! CPU time of the thread between two polls of another task. The bench fails if the second figure exceeds 5 ms, because
+//! other processes do not affect it.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

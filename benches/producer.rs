@@ -1,7 +1,7 @@
-//! Time that a record takes through the sink and through the producer, with and without a receipt.
+//! Measures the time per record in the sink and in the producer, with and without a receipt.
 //!
-//! The service responds immediately. The time is therefore that of this crate, of the runtime, and of the two strings
-//! per record in the response. Run with `cargo bench --bench producer`.
+//! The service responds immediately, so the time is spent in this crate, in the runtime, and on the two strings per
+//! record in the response. Run with `cargo bench --bench producer`.
 
 use std::collections::VecDeque;
 use std::future::{Ready, ready};

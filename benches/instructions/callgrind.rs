@@ -24,7 +24,7 @@ pub fn instructions(benchmark: &str) -> Result<f64, Error> {
     Ok((thrice - once) as f64 / 2.0)
 }
 
-/// Returns the number of instructions of a process that runs the benchmark `times` times.
+/// Returns the number of instructions executed by a process that runs the benchmark `times` times.
 fn total(benchmark: &str, times: u32) -> Result<i64, Error> {
     let folder = target().join("callgrind");
     fs::create_dir_all(&folder)?;

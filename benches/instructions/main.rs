@@ -1,4 +1,4 @@
-//! Number of instructions that the benchmarks of `micro` and `aggregate` execute. Unlike times, these counts can be
+//! Counts the instructions executed by the benchmarks of `micro` and `aggregate`. Unlike times, these counts can be
 //! compared between commits, because they do not depend on the clock or on the load of the machine.
 //!
 //! `cargo bench --bench instructions` runs each benchmark under valgrind's callgrind in two processes, once in the
@@ -6,8 +6,8 @@
 //! setup and process start. The table compares the counts with those of the previous run. The bench writes
 //! `target/instructions.json`, and callgrind's files to `target/callgrind`, for `callgrind_annotate`.
 //!
-//! `-- --runs 5` shows the spread of the counts, which is at most 0.15 % and is caused by the random seeds of hash
-//! maps. `-- --only "sink, plain"` counts a single benchmark and writes no file.
+//! `-- --runs 5` shows the spread of the counts. It is at most 0.15 % and comes from the random seeds of hash maps.
+//! `-- --only "sink, plain"` counts a single benchmark and writes no file.
 //!
 //! The crate `gungraun` is not used, because it counts whole functions with their setup, requires an installed runner
 //! of the same version, and adds a dozen crates to each build of the tests.
@@ -32,7 +32,7 @@ struct Arguments {
     /// Count only these benchmarks.
     #[arg(long)]
     only: Vec<String>,
-    /// Number of counts of each benchmark, to see their spread.
+    /// Count each benchmark this many times, to see the spread of the counts.
     #[arg(long, default_value_t = 1)]
     runs: usize,
     /// Run this benchmark without counting. Used by the process under callgrind.

@@ -1,5 +1,5 @@
-//! Benchmarks of parts of the delivery path, without a network: 10,000 records through the sink, the hash of a
-//! partition key, and one request of 500 entries through the SDK.
+//! Benchmarks parts of the delivery path without a network: sending 10,000 records through the sink, hashing a
+//! partition key, and sending one request of 500 entries through the SDK.
 //!
 //! Run with `cargo bench --bench micro`. The bench `instructions` counts the instructions of the same code.
 

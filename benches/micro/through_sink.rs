@@ -1,4 +1,4 @@
-//! Records through a sink whose service responds immediately.
+//! Sends records through a sink whose service responds immediately.
 
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ const DATA_BYTES: usize = 100;
 const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
 const ID_BYTES: usize = "shardId-000000000000".len();
 
-/// Settings of the sink, and the number of shards of its stream, which is a power of two.
+/// Settings of the sink and the number of shards. The number must be a power of two.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub aggregation: Aggregation,
@@ -65,7 +65,7 @@ fn id(shard: u32) -> String {
     format!("shardId-{shard:012}")
 }
 
-/// Delivers each entry immediately. The payload of an entry names its shard; an aggregate goes to the shard of its key.
+/// Delivers each entry immediately. The payload of an entry names its shard. An aggregate goes to the shard of its key.
 #[derive(Clone)]
 pub struct MockService(Case);
 
@@ -97,7 +97,8 @@ impl Service<PutRecordsRequest> for MockService {
     }
 }
 
-/// A sink that knows its shards because it has already delivered [`RECORDS`] records, and the records to send.
+/// A sink and the records to send through it. The sink has already delivered [`RECORDS`] records, so it knows its
+/// shards.
 pub struct ThroughSink {
     runtime: Runtime,
     sink: KinesisSink<MockService>,
@@ -105,7 +106,7 @@ pub struct ThroughSink {
 }
 
 impl ThroughSink {
-    /// Creates a sink on virtual time. Linger then takes no time, and each run sends the same requests.
+    /// Creates a sink on virtual time, so that linger takes no time and each run sends the same requests.
     pub fn new(case: Case) -> Self {
         let mut builder = Builder::new_current_thread();
         let runtime =

@@ -1,4 +1,4 @@
-//! The fate of each record, as a consumer of the stream observes it.
+//! Determines the fate of each record from the records on the stream, as a consumer would.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Reads the stream in the order in which it was written, that is, parents before their children. `number_of`
+    /// Reads the stream in the order in which it was written, so parents come before their children. `number_of`
     /// returns the number of the record with the given data and key. If `ordered` is `true`, also checks that the
     /// records of each key are in the order of their numbers.
     pub fn of(
@@ -74,7 +74,7 @@ impl Account {
         let mut latest = ordered.then(HashMap::new);
         let mut read = Vec::new();
         for record in written {
-            // Most records are not aggregates. Comparing the first byte avoids the computation of their digest.
+            // Most records are not aggregates. Comparing the first byte avoids computing a digest for each of them.
             let members = record.data().starts_with(&[0xf3]).then(|| deaggregate(record.data()));
             let Some(members) = members.filter(|members| members.is_aggregate()) else {
                 let key = record.partition_key();
@@ -100,7 +100,8 @@ impl Account {
         account
     }
 
-    /// Checks the order of the last copies. After an unknown outcome, records are written again in their order.
+    /// Checks the order of the last copies. The sink must keep the order when it sends records again after an unknown
+    /// outcome.
     fn count_late_copies(&mut self, read: &[(u64, Option<Key>)]) {
         let mut seen = HashSet::new();
         let mut oldest: HashMap<&Key, u64> = HashMap::new();

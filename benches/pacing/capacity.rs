@@ -1,4 +1,4 @@
-//! The capacity of a shard, which is the best goodput of any constant rate. A sweep over the rates determines it.
+//! Measures the capacity of a shard, which is the best goodput of any constant rate, by trying a range of rates.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -14,13 +14,14 @@ use tower::Service;
 use super::limit::Limit;
 use super::scenario::{SHARD_BYTES, latency};
 
-/// Maximum fraction of rejected entries, in addition to the noise, for a rate that counts.
+/// Maximum fraction of rejected entries, in addition to the noise. A rate with more rejections does not count.
 const MAX_REJECTED: f64 = 0.05;
 
 /// Interval between requests, short enough to avoid bursts.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Highest rate of the sweep, relative to the quota. A token bucket that is full at first accepts more than the quota.
+/// Highest rate of the sweep, relative to the quota. It is above 1 because an initially full token bucket accepts more
+/// than the quota.
 const MAX_RATE: f64 = 1.1;
 const STEP: f64 = 0.0125;
 const STEPS: u32 = 56;

@@ -1,5 +1,5 @@
-//! SVG charts of runs over time. The first compares all policies in two scenarios; the second shows the rate of the
-//! sink in three.
+//! Draws runs over time as SVG charts. The first chart compares all policies in two scenarios. The second shows the rate
+//! of the sink in three scenarios.
 
 use std::error::Error;
 use std::fs;
@@ -19,7 +19,7 @@ use super::scenario::{Event, Scenario, Window};
 const COMPARED: [(&str, &str); 2] = [("overload", "One producer"), ("shared", "Ten producers")];
 const COMPARED_TITLE: &str = "Overload: the producers offer three times the quota of the stream";
 const COMPARED_SIZE: (u32, u32) = (1_000, 820);
-/// Upper end of the axis. In the first second, the full token buckets accept more than this.
+/// Upper end of the axis. The first second exceeds it, because the token buckets are full at first.
 const MAX_WRITTEN: f64 = 1.4;
 /// Upper end of the axis, above 100 % to leave space for the label of the phase.
 const MAX_REJECTED: f64 = 1.15;
@@ -245,7 +245,7 @@ pub fn draw_rates(rates: &[Rates], path: &Path) -> Result<()> {
 
 /// Returns the color and the width of the line for a policy.
 ///
-/// Source of the palette: Okabe and Ito, "Color Universal Design", 2008.
+/// The palette is from Okabe and Ito, "Color Universal Design", 2008.
 fn style(policy: Policy) -> ShapeStyle {
     let (color, width) = match policy {
         Policy::KinesisSink => (RGBColor(0, 114, 178), 3),
@@ -268,7 +268,7 @@ fn draw_head<B: DrawingBackend>(
 where
     B::ErrorType: 'static,
 {
-    // A page in dark mode would show through a transparent background.
+    // Otherwise, the background is transparent, and the chart is unreadable on a page in dark mode.
     root.fill(&WHITE)?;
     let text =
         |size: u32| (FONT, size).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));

@@ -23,7 +23,7 @@ pub struct Figures {
     /// 99th percentile of the latency outside the hot shard, divided by that of a run without the records of this
     /// shard.
     pub cold_p99_ratio: Option<f64>,
-    /// 99th percentile of the time between the offer of a record and its first write.
+    /// 99th percentile of the time from when a record is offered until it is first written.
     pub p99_s: Option<f64>,
     #[serde(serialize_with = "as_count")]
     pub requests_in_outage: Option<f64>,
@@ -143,7 +143,7 @@ impl Figure {
     }
 }
 
-/// Smallest difference between policies that counts. Smaller ones also occur between seeds.
+/// Smallest difference between policies that counts. Smaller differences also occur between seeds.
 const MIN_LEAD: f64 = 0.005;
 
 impl Figures {

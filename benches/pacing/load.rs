@@ -1,4 +1,4 @@
-//! The offered load. Records become available at fixed times, whether or not the producer takes them.
+//! The load offered to the producers. Records become available at fixed times, whether or not a producer takes them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -107,8 +107,8 @@ pub fn number_of(data: &[u8]) -> u64 {
     u64::from_be_bytes(*data.first_chunk().expect("a payload starts with its number"))
 }
 
-/// A stream of the records of a load. After a pause between polls, all records whose time has come are ready
-/// immediately.
+/// A stream of records that become ready at fixed times. After a pause between polls, all records that are due are
+/// ready immediately.
 pub struct Source {
     load: Load,
     next: u64,

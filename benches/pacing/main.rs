@@ -1,17 +1,17 @@
-//! Comparison of the rate limiter of this crate with the policies of other producers, on virtual time. The figures
-//! depend on the seeds but not on the machine.
+//! Compares the rate limiter of this crate with the policies of other producers on virtual time. The figures depend on
+//! the seeds but not on the machine.
 //!
 //! `cargo bench --bench pacing` runs each scenario with each of its limiters and each policy. It prints a table and
 //! writes `target/pacing.json`, and `target/pacing_variants.json` for the variants of the scenarios. The bench fails if
-//! the sink misses a bound. At present it misses 7, for the reasons in `docs/pacing.md`.
+//! the sink misses a bound. At present it misses 7. `docs/pacing.md` gives the reasons.
 //!
 //! `-- --only overload`, `-- --limiter bucket_1s`, `-- --noise 0.01`, and `-- --policy kinesis_sink` select runs and
 //! write no figures. `-- --draw` redraws `docs/pacing.svg` and `docs/pacing_rate.svg` from the selected runs.
 //!
 //! Goodput is relative to the capacity, which is the best goodput of any constant rate under the same limiter. A rate
-//! counts only if at most 5 % of its entries are rejected, in addition to the noise. For the sink, the figures are the
-//! worst of all seeds; for the other policies, they are those of the first seed. Policies with a constant rate are
-//! measured in seconds 3 to 9 only, unless the scenario has events.
+//! counts only if at most 5 % of its entries are rejected, in addition to the noise. The sink is run
+//! with all seeds and reports the worst figures. The other policies are run with the first seed only. Policies with a
+//! constant rate are measured in seconds 3 to 9 only, unless the scenario has events.
 
 mod account;
 mod capacity;

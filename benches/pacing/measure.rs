@@ -97,7 +97,7 @@ fn sample(run: &Run, second: u64) -> &SimStats {
     &run.samples[usize::try_from(second * SAMPLES_PER_SECOND).expect("the number is small")]
 }
 
-/// Returns the number of entries received between two seconds, and the number of those that were throttled.
+/// Returns the number of entries received between two seconds, and how many of them were throttled.
 fn entries(run: &Run, from: u64, to: u64) -> [u64; 2] {
     let [before, after] = [from, to].map(|second| sample(run, second));
     [after.entries - before.entries, after.throttled_entries - before.throttled_entries]
@@ -144,8 +144,8 @@ fn shares(scenario: &Scenario, run: &Run, from: u64, to: u64) -> Vec<f64> {
 
 /// Returns Jain's index, which is 1 if all producers have equal shares, and 1/n if one of n producers has everything.
 ///
-/// Source: Jain, Chiu and Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource
-/// Allocation in Shared Computer Systems", 1984.
+/// See Jain, Chiu and Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource Allocation in Shared
+/// Computer Systems", 1984.
 fn fairness(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
     let shares = shares(scenario, run, from, to);
     let sum: f64 = shares.iter().sum();
@@ -160,14 +160,15 @@ fn joiner_share(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
     shares.last().expect("there are several producers") / sum * shares.len() as f64
 }
 
-/// Returns the longest time between an event and the recovery of the goodput, or until the end of the run.
+/// Returns the longest time that the goodput takes to recover from an event. If it does not recover, the time ends with
+/// the run.
 fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
     let is_outage = scenario.events.iter().any(|(_, event)| *event == Event::OutageBegins);
     let recoveries = scenario.events.iter().filter_map(|(second, event)| match event {
         Event::FaultEnds => {
             let window = scenario.windows.last().expect("a scenario has windows");
-            // After an outage, full token buckets can raise the goodput of the first second, so a longer average is
-            // required.
+            // The token buckets are full after an outage and can raise the goodput of the first second, so a longer
+            // average is required.
             let seconds = if is_outage { 5.0 } else { 1.0 };
             Some(recovery_time(scenario, run, *second, window, seconds))
         }
@@ -181,8 +182,8 @@ fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
     recoveries.reduce(f64::max)
 }
 
-/// Returns the seconds between `end` and the recovery of the goodput. Both its average over one second and its average
-/// over `seconds` must have recovered.
+/// Returns the number of seconds that the goodput takes to recover after `end`. It has recovered when both its average
+/// over one second and its average over `seconds` have.
 fn recovery_time(scenario: &Scenario, run: &Run, end: u64, window: &Window, seconds: f64) -> f64 {
     let samples = |seconds: f64| (seconds * SAMPLES_PER_SECOND as f64) as usize;
     let mut written = vec![0.0_f64; samples((scenario.seconds - end) as f64)];
@@ -203,7 +204,7 @@ fn recovery_time(scenario: &Scenario, run: &Run, end: u64, window: &Window, seco
     recovered.unwrap_or(written.len()) as f64 / SAMPLES_PER_SECOND as f64
 }
 
-/// Returns the MiB per second that the stream accepted, that is, those that count against the quota.
+/// Returns the MiB per second accepted by the stream. Only accepted entries count against the quota.
 pub fn entry_mib(scenario: &Scenario, run: &Run) -> f64 {
     let (from, to) = scenario.window();
     let [before, after] = [from, to].map(|second| sample(run, second).accepted_bytes);
@@ -219,8 +220,8 @@ pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
     (requests > 0).then(|| (after.entries - before.entries) as f64 / requests as f64)
 }
 
-/// Returns the 99th percentile of the time between the offer of a record and its first write. For a record that was not
-/// written, the time until the end of the run is used.
+/// Returns the 99th percentile of the time from when a record is offered until it is first written. If a record is not
+/// written, its time ends with the run.
 fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     let load = scenario.load(0, seed * 1_000);
     let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);

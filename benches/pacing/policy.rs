@@ -114,11 +114,11 @@ pub struct Job {
     /// Function that changes the settings of the sink.
     pub settings: fn(SinkBuilder) -> SinkBuilder,
     pub gauge: Arc<Gauge>,
-    /// Times and values of an equal share of the shard quota. Used by [`Policy::Omniscient`].
+    /// Equal share of the shard quota, with the times at which it changes. Used by [`Policy::Omniscient`].
     pub fair_shares: Vec<(Duration, f64)>,
 }
 
-/// Maximum number of bytes that any one of the producers buffers.
+/// Maximum number of bytes buffered by any single producer.
 #[derive(Debug, Default)]
 pub struct Gauge {
     max: AtomicUsize,
@@ -137,9 +137,9 @@ impl Gauge {
 /// The outcome of one producer.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Numbers of the records that the producer took from the source.
+    /// Numbers of the records taken from the source.
     pub accepted: Vec<u64>,
-    /// Times at which the producer took these records.
+    /// Times at which these records were taken from the source.
     pub accepted_at: Vec<Instant>,
     /// Numbers of the records that are still buffered at the end.
     pub buffered: Vec<u64>,

@@ -16,7 +16,7 @@ pub const SAMPLES_PER_SECOND: u64 = 10;
 /// The outcome of one scenario with one policy, on virtual time.
 pub struct Run {
     pub account: Account,
-    /// Time at which each record was taken from the source, by record number.
+    /// Times at which the records were taken from the source, by record number.
     pub accepted: Vec<Option<Duration>>,
     pub lost: usize,
     /// Statistics of the stream at regular intervals.

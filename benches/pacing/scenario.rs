@@ -10,15 +10,15 @@ use super::limit::{BUCKET_1S, Limit};
 use super::load::{Keys, Load, RECORD_BYTES};
 use super::policy::Policy;
 
-/// Quota of a shard in records per second. Records of [`RECORD_BYTES`] reach it before the byte quota.
+/// Quota of a shard in records per second. With records of [`RECORD_BYTES`], a shard reaches this quota before its byte
+/// quota.
 pub const SHARD_RECORDS: u32 = SHARD_RECORDS_PER_SECOND as u32;
 pub const SHARD_BYTES: u32 = SHARD_BYTES_PER_SECOND as u32;
 
-/// Seconds in which policies with a constant rate are measured. The token buckets that are full at first are empty
-/// then.
+/// Seconds in which policies with a constant rate are measured. By then, the token buckets are no longer full.
 const CONSTANT_RATE_WINDOW: [u64; 2] = [3, 9];
 
-/// Median round-trip time. The logarithm of the round-trip times has the standard deviation [`SIGMA`]; one round trip
+/// Median round-trip time. The logarithm of the round-trip times has the standard deviation [`SIGMA`], so one round trip
 /// in a hundred takes 40 ms or more.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const SIGMA: f64 = 0.3;
@@ -57,7 +57,7 @@ pub struct Scenario {
     pub events: Vec<(u64, Event)>,
     /// Periods of measurement. The goodput of the run is the lowest of all periods.
     pub windows: Vec<Window>,
-    /// Number of records that a shard accepts per second, if the byte quota is the limit.
+    /// Number of records per second accepted by a shard. Set if the byte quota is the limit.
     pub shard_records: Option<f64>,
     /// Set to `true` if only the records outside the hot shard count.
     pub counts_cold: bool,

@@ -136,15 +136,15 @@ fn scaling() -> Scenario {
     scaling.with_bounds([(Recovery, 10.0), (Rejected, 0.03), (RejectedAfterDrop, 0.1), (Lost, 0.0)])
 }
 
-/// One source for eight shards, in which half of the records have the same key and go to one shard.
+/// Scenarios with one source and eight shards. Half of the records have the same key and therefore go to the same shard.
 fn hot_shard() -> [Scenario; 2] {
     let is_in_first_shard = |key: &Key| hash_of(key).get() >> 125 == 0;
     let keys = (0_u32..).map(|number| Key::from(format!("k{number:07}")));
     let (hot, cold): (Vec<_>, Vec<_>) = keys.take(8_000).partition(is_in_first_shard);
     let keys = Keys::HotAndCold { hot: hot[..1].into(), cold: cold.into() };
     let mut hot_shard = Scenario::new("hot_shard", 8, 7_000.0, keys);
-    // The source yields records in order. When the records for the hot shard fill the buffer, the other shards wait
-    // too.
+    // The source yields records in order, so the other shards wait too when the records for the hot shard fill the
+    // buffer.
     hot_shard.windows = vec![Window::new(10, 60, 1)];
     hot_shard.counts_cold = true;
     let with_reference = |scenario: Scenario| {
@@ -210,7 +210,7 @@ fn outage(factor: f64) -> Scenario {
     ])
 }
 
-/// The aggregates of one key fill their shard. The byte quota is the limit.
+/// A scenario in which the aggregates of one key reach the byte quota of their shard.
 fn hot_key_ordered(factor: f64) -> Scenario {
     let shard_records = (MIB / RECORD_BYTES) as f64;
     let mut hot_key = Scenario::new("hot_key_ordered", 1, 2.0 * shard_records, Keys::drawn(1));

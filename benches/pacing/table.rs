@@ -7,12 +7,12 @@ pub struct Row {
     pub bounds: Vec<Bound>,
     /// MiB of entries per second, in scenarios with aggregation.
     pub entry_mib: Option<f64>,
-    /// Mean number of entries per request. Small requests show in no other figure.
+    /// Mean number of entries per request. No other figure shows that requests are small.
     pub entries_per_request: Option<f64>,
 }
 
 impl Row {
-    /// Returns the number of missed bounds. If another policy dominates the row, this counts as one.
+    /// Returns the number of missed bounds, plus one if another policy dominates the row.
     pub fn misses(&self) -> usize {
         let missed = self.bounds.iter().filter(|bound| !bound.is_met(&self.figures)).count();
         missed + usize::from(self.is_dominated())

@@ -3,7 +3,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 
-/// CPU time of a number of operations. An operation is a record or an attempt to deliver an entry.
+/// CPU time that a number of operations take. An operation is a record or an attempt to deliver an entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     /// CPU time of the thread, which other processes do not affect.
@@ -37,7 +37,7 @@ impl Reading {
         self.cost_until(end, end.entries - self.entries)
     }
 
-    /// Returns the cost of `operations` that took place between `self` and `end`.
+    /// Returns the cost of the `operations` performed between `self` and `end`.
     pub fn cost_until(&self, end: &Self, operations: u64) -> Cost {
         let requests = (end.requests - self.requests) as f64;
         Cost {
@@ -52,7 +52,8 @@ fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Unix has this clock").into()
 }
 
-/// Runs `run` on the current thread with virtual time. Backoff and linger take no time, and runs are reproducible.
+/// Runs `run` on the current thread with virtual time, so that backoff and linger take no time and runs are
+/// reproducible.
 pub fn on_virtual_time<T>(run: impl Future<Output = T>) -> T {
     let mut builder = Builder::new_current_thread();
     let runtime =

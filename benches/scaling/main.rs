@@ -1,5 +1,5 @@
-//! Cost of a record as a function of the number of shards, partition keys, and queued records, and the cost of
-//! requeueing. The costs should be constant or logarithmic.
+//! Measures how the cost per record grows with the number of shards, partition keys, and queued records, and how the
+//! cost of requeueing grows. The costs should be constant or logarithmic.
 //!
 //! `cargo bench --bench scaling` prints tables and writes `target/scaling.json`. A figure is the median of several
 //! runs. It is CPU time of one thread, which includes the runtime, cloning the records, and the response. The absolute

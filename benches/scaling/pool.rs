@@ -6,8 +6,8 @@ use super::mode::Sink;
 
 const PAYLOADS: usize = 16_384;
 
-/// Records that are created in advance. Taking a record copies no payload, and the number of keys does not affect its
-/// cost.
+/// Records that are created in advance, so that the cost of taking one does not depend on the number of keys. Taking a
+/// record does not copy its payload.
 pub struct Pool {
     records: Vec<Record>,
 }
@@ -15,7 +15,7 @@ pub struct Pool {
 impl Pool {
     /// Creates `records` records, which have `keys` partition keys in rotation.
     pub fn new(records: usize, keys: usize, shards: &EvenShards) -> Self {
-        // The number of payloads is always the same, so they use the same part of the CPU caches.
+        // The number of payloads is constant, so that they always occupy the same share of the CPU caches.
         let per_shard = PAYLOADS / shards.len();
         let payload = |number| shards.payload(number / per_shard);
         let payloads: Vec<_> = (0..PAYLOADS).map(payload).collect();

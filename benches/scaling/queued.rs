@@ -15,8 +15,8 @@ use super::service::{Fault, MockService};
 const DIMENSION: &str = "queued";
 const SIZES: &[usize] = &[1_000, 10_000, 100_000, 1_000_000];
 const SHARDS: usize = 16;
-/// Number of keys. It equals the entries of a request, so requests are full with ordering too. With each size, several
-/// records per key are queued.
+/// Number of keys. It equals the maximum number of entries per request, so that requests are full with ordering too.
+/// Every size queues several records per key.
 const KEYS: usize = 500;
 
 pub fn rows(records: usize) -> Vec<Row> {
@@ -49,7 +49,7 @@ fn cost(builder: impl Fn(&EvenShards) -> SinkBuilder, queued: usize, records: us
         for _ in 0..times {
             counter.pause();
             for record in pool.take(queued) {
-                // Without `unconstrained`, the sink would be pending once the budget of the task is used up.
+                // Without `unconstrained`, the sink would return `Pending` once the task has used up its budget.
                 let fed = unconstrained(sink.feed(record)).now_or_never();
                 fed.expect("the buffer has capacity").expect("accepted");
             }

@@ -1,4 +1,4 @@
-//! Cost of an attempt as a function of the number of queued records, while all attempts fail.
+//! Measures how the cost of an attempt grows with the number of queued records while all attempts fail.
 
 use futures::SinkExt;
 use kinesis_sink::{Record, SinkBuilder};
@@ -14,11 +14,11 @@ use super::service::{Attempts, Fault, MockService, POISON};
 const DIMENSION: &str = "requeueing";
 const SIZES: &[usize] = &[1_000, 10_000, 100_000];
 const SHARDS: usize = 16;
-/// Number of keys. It equals the entries of a request, so requests are full with ordering too.
+/// Number of keys. It equals the maximum number of entries per request, so that requests are full with ordering too.
 const KEYS: usize = 500;
-/// Records per aggregate. It is so small that the smallest size fills a request.
+/// Number of records per aggregate, small enough that the smallest size fills a request.
 const AGGREGATE_RECORDS: usize = 2;
-/// Minimum number of failed attempts per entry, if all entries are sent in turn.
+/// Minimum number of failed attempts per entry. Applies if all entries are sent in turn.
 const PASSES: usize = 4;
 const RECORDS_PER_POISON_RECORD: usize = 500;
 

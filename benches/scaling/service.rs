@@ -62,7 +62,7 @@ impl Counter {
         Reading::now(self.requests(), self.entries())
     }
 
-    /// Returns the cost of the measured attempts. Panics if there were too few attempts.
+    /// Returns the cost of the measured attempts, and panics if too few attempts were made.
     pub fn measured(&self) -> Cost {
         let window = self.window.each_ref();
         let [begin, end] = window.map(|reading| reading.get().expect("too few attempts"));

@@ -44,8 +44,8 @@ fn without_quotas(mode: Mode, shards: usize, records: usize) -> Cost {
     })
 }
 
-/// Measures a sink without a shard list. The measurement includes the first records, from whose responses the sink
-/// learns the shards.
+/// Measures a sink that starts without a shard list. The measurement includes the first requests, because the sink
+/// learns the shards from their responses.
 fn learned(shards: usize, records: usize) -> Cost {
     let shards = EvenShards::new(shards);
     let pool = Pool::new(KEYS, KEYS, &shards);

@@ -1,4 +1,5 @@
-//! An allocator that counts allocations if counting is enabled. In timed runs, each allocation costs one relaxed load.
+//! An allocator that counts allocations if counting is enabled. While it is disabled, as in timed runs, each allocation
+//! costs one relaxed load.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -17,7 +18,9 @@ fn record() {
     }
 }
 
-// SAFETY: forwards to `System`, and counting does not allocate. Most reallocations move, so they count.
+// SAFETY: all methods forward to `System`, and counting does not allocate.
+//
+// Reallocations are counted, because most of them move the data.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         record();

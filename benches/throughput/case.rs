@@ -1,7 +1,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// Client whose cost is measured.
+/// A client to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -56,7 +56,7 @@ impl Case {
         Self::ProducerReceipts,
     ];
 
-    /// The cases that are run with a round-trip time as well.
+    /// The cases that are also run with a round-trip time.
     pub const WITH_ROUND_TRIP: &[Self] =
         &[Self::Raw, Self::Sink, Self::SinkCbor, Self::SinkAggregated, Self::ProducerReceipts];
 

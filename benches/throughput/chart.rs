@@ -22,9 +22,9 @@ const LEFT: i32 = 290;
 const RIGHT: i32 = 60;
 const TICK: f64 = 0.5;
 
-/// Palette that readers with color vision deficiencies can distinguish.
+/// Colors that readers with color vision deficiencies can distinguish.
 ///
-/// Source: Okabe and Ito, "Color Universal Design", 2008.
+/// The palette is from Okabe and Ito, "Color Universal Design", 2008.
 const COLORS: [RGBColor; SIZES.len()] =
     [RGBColor(0, 114, 178), RGBColor(86, 180, 233), RGBColor(0, 158, 115), RGBColor(230, 159, 0)];
 
@@ -46,7 +46,7 @@ pub fn draw(rows: &[Row], path: &Path) -> Result<()> {
     {
         let root = SVGBackend::with_string(&mut text, (WIDTH as u32, (bottom + FOOT) as u32));
         let root = root.into_drawing_area();
-        // A page in dark mode would show through a transparent background.
+        // Otherwise, the background is transparent, and the chart is unreadable on a page in dark mode.
         root.fill(&WHITE)?;
         draw_head(&root)?;
         draw_axes(&root, bottom, max, scale)?;

@@ -12,7 +12,7 @@ pub const MEASURE: &str = "--measure";
 
 fn this_executable() -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    // The SDK uses configured proxies for the loopback interface as well.
+    // The SDK would use a proxy from the environment even for the loopback interface.
     command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
     Ok(command)
 }

@@ -1,8 +1,8 @@
-//! CPU time, throughput, and memory use of the sink and the producer, compared with a loop over the SDK.
+//! Compares the CPU time, throughput, and memory use of the sink and the producer with those of a loop over the SDK.
 //!
-//! Each run starts a client process and a server process, so that the CPU time and memory use of the client are
-//! measured alone. Absolute times differ between machines and change within minutes. The cases therefore run in rounds,
-//! and the CPU time of a case is reported as a multiple of that of the raw loop in the same round.
+//! The client runs in its own process, so that its CPU time and memory use exclude those of the server. Absolute times
+//! differ between machines and change within minutes. The cases therefore run in rounds, and the CPU time of a case is
+//! reported as a multiple of the raw loop's CPU time in the same round.
 //!
 //! `cargo bench --bench throughput` takes some minutes, prints a table per setting, and writes
 //! `target/throughput.json`. `-- --quick` takes less than a minute. `-- --only sink --bytes 100` runs one case and the

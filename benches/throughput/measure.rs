@@ -122,7 +122,7 @@ async fn measure<V: Variant>(job: &Job, mut variant: V) -> Measured {
     Measured { cpu, wall, server, allocations, peak_rss_bytes, resident: Vec::new() }
 }
 
-/// Panics unless the server has received exactly the delivered records.
+/// Panics if the server has not received exactly the delivered records.
 fn check(job: &Job, counts: &Counts, server: &Stats) {
     assert_eq!(counts.delivered, job.records as u64, "delivered records");
     assert_eq!(counts.entries, server.entries, "entries received by the server");

@@ -1,4 +1,4 @@
-//! Runs the cases in interleaved rounds, so that other load on the machine affects all cases.
+//! Runs the cases in interleaved rounds, so that other load on the machine affects all cases equally.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ pub struct Row {
     pub cpu_s: f64,
     pub wall_s: f64,
     pub requests: u64,
-    /// Bytes of the request bodies that the server received.
+    /// Total size in bytes of the request bodies received by the server.
     pub wire_bytes: u64,
     pub allocations_per_record: f64,
-    /// Peak resident memory, as the maximum of all rounds.
+    /// Peak resident memory. It is the maximum of all rounds.
     pub peak_rss_bytes: u64,
-    /// CPU time per record relative to the raw loop, as the median of the ratios of all rounds. `None` without a raw
-    /// loop.
+    /// CPU time per record relative to the raw loop. It is the median of the ratios of all rounds, or `None` if the raw
+    /// loop was not run.
     pub cpu_ratio: Option<f64>,
     /// The smallest and the largest of these ratios.
     #[serde(skip)]

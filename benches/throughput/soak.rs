@@ -1,4 +1,4 @@
-//! Sends twenty million records through one sink. Memory use must not grow meanwhile.
+//! Sends twenty million records through one sink, and checks that memory use does not grow.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Additive increase and multiplicative decrease (AIMD) of a single rate for the whole stream. Flink and Vector are
-//! similar, but they limit the messages or requests in flight instead of the rate. Flink's Kinesis sink decreases its
+//! Applies additive increase and multiplicative decrease (AIMD) to a single rate for the whole stream. Flink and Vector
+//! work similarly, but limit the messages or requests in flight instead of the rate. Flink's Kinesis sink decreases its
 //! limit by 1 %.
 
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ impl Baseline for AimdWholeStream {
         let since = now.duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + self.rate * since).min(max);
         self.at = now;
-        // The tolerance covers the rounding of the clock, which costs less than a thousandth of a token.
+        // The clock rounds times, which loses less than a thousandth of a token. The tolerance covers the loss.
         if self.queue.is_empty() || self.tokens + 1e-3 < self.batch_entries() {
             return None;
         }

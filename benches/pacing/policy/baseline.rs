@@ -37,7 +37,8 @@ pub trait Baseline {
     /// Returns the next request if the policy sends one now.
     fn next_request(&mut self, now: Instant) -> Option<Vec<Item>>;
 
-    /// Returns the time of the next call of [`Baseline::next_request`]. A response or a record causes an earlier call.
+    /// Returns the time at which to call [`Baseline::next_request`] again. It is called earlier if a response or a record
+    /// arrives.
     fn wakeup(&self, now: Instant) -> Option<Instant>;
 
     fn on_response(&mut self, items: Vec<Item>, response: Response, now: Instant);
@@ -48,8 +49,8 @@ pub trait Baseline {
     fn into_buffered(self) -> Vec<Item>;
 }
 
-/// Runs a policy until the source has ended and all requests in flight are complete. The remaining records stay
-/// buffered.
+/// Runs a policy until the source has ended and all requests in flight are complete. Records that the policy has not
+/// sent by then stay buffered.
 pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Outcome {
     let mut source = job.source;
     let mut rng = Rng::with_seed(job.seed);
@@ -95,7 +96,7 @@ pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Outcome {
     Outcome { accepted, accepted_at, buffered }
 }
 
-/// Creates an item. A record without a key gets a random key for all its attempts, like in producers that call
+/// Creates an item. If the record has no key, all its attempts use the same random key, as with producers that call
 /// `uuid4()`.
 fn item(offered: Offered, rng: &mut Rng) -> Item {
     let random = || (0..KEY_BYTES).map(|_| rng.lowercase()).collect::<String>().into();
@@ -106,8 +107,8 @@ fn send(
     stream: &SimStream,
     items: Vec<Item>,
 ) -> impl Future<Output = (Vec<Item>, Response)> + Send + use<> {
-    // Sends short payloads, because whole ones would dominate the run time. Without aggregation, no policy reaches the
-    // byte quota.
+    // Whole payloads would dominate the run time. Short ones are sufficient because, without aggregation, no policy
+    // reaches the byte quota.
     let entry = |item: &Item| {
         let data = Bytes::copy_from_slice(&item.number.to_be_bytes());
         Entry::new(data, Some(item.key.clone()), None)

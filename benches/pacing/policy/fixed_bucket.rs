@@ -1,5 +1,6 @@
-//! A token bucket per shard whose rate is a fixed fraction of the shard quota, even if entries are throttled. The KPL
-//! uses 150 %. Records are not aggregated, so the figures correspond to a KPL with `AggregationEnabled` set to false.
+//! Limits each shard with a token bucket. The rate is a fixed fraction of the shard quota, even if entries are
+//! throttled. The KPL uses 150 %. Records are not aggregated, so the figures correspond to a KPL with
+//! `AggregationEnabled` set to false.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,11 +13,11 @@ use tokio::time::Instant;
 
 use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
-/// Default of `RateLimit` in the KPL, 150 %.
+/// The KPL's default for `RateLimit`, 150 %.
 pub const KPL_RATE_LIMIT: f64 = 1.5;
 /// Interval at which the KPL refills its token buckets.
 const REFILL_INTERVAL: Duration = Duration::from_millis(25);
-/// Default of `RecordMaxBufferedTime` in the KPL.
+/// The KPL's default for `RecordMaxBufferedTime`.
 const MAX_BUFFERED_TIME: Duration = Duration::from_millis(100);
 
 /// A token bucket per shard, with unbounded queues.

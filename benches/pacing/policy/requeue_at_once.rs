@@ -1,4 +1,4 @@
-//! One request at a time. Failed records are sent again in the next request, without backoff.
+//! Sends one request at a time. The next request contains the failed records again, without backoff.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
-/// Pause after a request that failed as a whole, similar to that of the SDKs. It determines `requests_in_outage`.
+/// Pause after a request that failed as a whole, similar to that of the SDKs. The figure `requests_in_outage` depends on
+/// it.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The policy, with an unbounded queue.

@@ -1,4 +1,4 @@
-//! One request at a time. Failed records are sent again after exponential backoff, and before any other records.
+//! Sends one request at a time. Failed records are sent again after exponential backoff, before any other records.
 
 use std::collections::VecDeque;
 use std::time::Duration;

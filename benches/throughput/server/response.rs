@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::{Protocol, Stats};
 
-/// ID of the shard that contains all entries. With several shards, the server would have to hash the keys, because the
-/// sink rejects placements that contradict them.
+/// ID of the only shard. With several shards, the server would have to hash the keys, because the sink rejects a
+/// placement that does not match the key.
 pub const SHARD_ID: &str = "shardId-000000000000";
 
 /// First sequence number. It has the length of real ones, and its last digits are incremented.

@@ -1,5 +1,5 @@
-//! Compares the time to encode and decode aggregates with that of prost's derived messages. Also measures the MD5 digest
-//! alone, because the format requires it.
+//! Compares the time to encode and decode aggregates with that of prost's derived messages. Also measures the MD5
+//! digest alone, because the format requires it.
 //!
 //! Both decoders visit each payload and key, and share the payloads with their input. The decoder of this crate
 //! validates the aggregate before it returns the first member, so it parses each record twice.

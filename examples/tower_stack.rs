@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
         // Records one span and one measurement per request of the sink, including the retry of the request.
         .trace_put_records()
         .metrics_put_records()
-        // While a limit is reached, the sink buffers more records, and the next request has more entries.
+        // While a limit delays a request, the sink buffers more records, so the next request has more entries.
         .concurrency_limit(3)
         .rate_limit(20, Duration::from_secs(1))
         .retry(RetryTimeouts { retries: 1 })

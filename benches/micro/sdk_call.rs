@@ -1,4 +1,5 @@
-//! Sends one request through the SDK without a network. The SDK serializes and signs the request and parses the response.
+//! Sends one request through the SDK without a network. The SDK serializes and signs the request, and parses the
+//! response.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};

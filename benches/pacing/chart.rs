@@ -1,5 +1,5 @@
-//! Draws runs over time as SVG charts. The first chart compares all policies in two scenarios. The second shows the rate
-//! of the sink in three scenarios.
+//! Draws runs over time as SVG charts. The first chart compares all policies in two scenarios. The second shows the
+//! rate of the sink in three scenarios.
 
 use std::error::Error;
 use std::fs;

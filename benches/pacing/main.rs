@@ -9,8 +9,8 @@
 //! write no figures. `-- --draw` redraws `docs/pacing.svg` and `docs/pacing_rate.svg` from the selected runs.
 //!
 //! Goodput is relative to the capacity, which is the best goodput of any constant rate under the same limiter. A rate
-//! counts only if at most 5 % of its entries are rejected, in addition to the noise. The sink is run
-//! with all seeds and reports the worst figures. The other policies are run with the first seed only. Policies with a
+//! counts only if at most 5 % of its entries are rejected, in addition to the noise. Each figure of
+//! the sink is the worst of all seeds. The other policies are run with the first seed only. Policies with a
 //! constant rate are measured in seconds 3 to 9 only, unless the scenario has events.
 
 mod account;

@@ -18,8 +18,8 @@ pub const SHARD_BYTES: u32 = SHARD_BYTES_PER_SECOND as u32;
 /// Seconds in which policies with a constant rate are measured. By then, the token buckets are no longer full.
 const CONSTANT_RATE_WINDOW: [u64; 2] = [3, 9];
 
-/// Median round-trip time. The logarithm of the round-trip times has the standard deviation [`SIGMA`], so one round trip
-/// in a hundred takes 40 ms or more.
+/// Median round-trip time. The logarithm of the round-trip times has the standard deviation [`SIGMA`], so one round
+/// trip in a hundred takes 40 ms or more.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const SIGMA: f64 = 0.3;
 pub const ROUND_TRIPS: &str = "20 ms, log-normal with a sigma of 0.3";

@@ -136,7 +136,8 @@ fn scaling() -> Scenario {
     scaling.with_bounds([(Recovery, 10.0), (Rejected, 0.03), (RejectedAfterDrop, 0.1), (Lost, 0.0)])
 }
 
-/// Scenarios with one source and eight shards. Half of the records have the same key and therefore go to the same shard.
+/// Scenarios with one source and eight shards. Half of the records have the same key and therefore go to the same
+/// shard.
 fn hot_shard() -> [Scenario; 2] {
     let is_in_first_shard = |key: &Key| hash_of(key).get() >> 125 == 0;
     let keys = (0_u32..).map(|number| Key::from(format!("k{number:07}")));

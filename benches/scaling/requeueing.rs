@@ -18,7 +18,7 @@ const SHARDS: usize = 16;
 const KEYS: usize = 500;
 /// Number of records per aggregate, small enough that the smallest size fills a request.
 const AGGREGATE_RECORDS: usize = 2;
-/// Minimum number of failed attempts per entry. Applies if all entries are sent in turn.
+/// Minimum number of failed attempts per entry, if all entries are sent in turn.
 const PASSES: usize = 4;
 const RECORDS_PER_POISON_RECORD: usize = 500;
 
@@ -115,7 +115,7 @@ fn bisect(mode: Mode, records: usize) -> Cost {
     isolate(builder(mode, &shards, records), shards, records, RECORDS_PER_POISON_RECORD)
 }
 
-/// Sends records, one in `records_per_poison_record` of which is rejected. Returns the cost per record.
+/// Sends records and returns the cost per record. One in `records_per_poison_record` records is rejected.
 fn isolate(
     builder: SinkBuilder,
     shards: EvenShards,

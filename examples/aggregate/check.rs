@@ -11,7 +11,7 @@ use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
 use super::events::{Events, number};
 
-/// Numbers of records and events read from a stream.
+/// Counts of the records and events read from a stream.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found {
     /// Number of Kinesis records.
@@ -32,7 +32,7 @@ pub struct Found {
     pub unexpected: u64,
 }
 
-/// Reads all records of a stream to which nothing is written any more.
+/// Reads all records of a stream. No record may be written to the stream meanwhile.
 pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Result<Found> {
     let mut check = Check { sent, seen: vec![false; sent.count as usize], found: Found::default() };
     for shard in shards(client, stream).await.context("cannot list the shards of the stream")? {
@@ -46,7 +46,7 @@ pub async fn read_all(client: &Client, stream: &str, sent: Events) -> anyhow::Re
                 break;
             }
             for record in answer.records {
-                // With the distribution strategy `AUTO`, a record can be without a key.
+                // If the distribution strategy is `AUTO`, records need not have a key.
                 let key = record.partition_key.unwrap_or_default();
                 check.record(&shard, record.data.into_bytes(), &key);
             }

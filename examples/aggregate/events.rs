@@ -7,7 +7,7 @@ use kinesis_sink::Record;
 /// Size of an event in bytes.
 pub const EVENT_BYTES: usize = 100;
 
-/// A sequence of `count` events of `devices` devices.
+/// A sequence of `count` events from `devices` devices.
 #[derive(Debug, Clone, Copy)]
 pub struct Events {
     pub count: u32,

@@ -16,7 +16,7 @@ pub struct Run {
     pub elapsed: Duration,
 }
 
-/// Prints the figures of all runs, and their ratios to those of the first run.
+/// Prints the figures of all runs, and how they compare with the first run.
 pub fn print(runs: &[Run]) {
     let heads: String = runs.iter().map(|run| format!(" `{:?}` |", run.aggregation)).collect();
     println!("| |{heads}");

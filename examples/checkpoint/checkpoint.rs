@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
-/// Minimum time between two writes of the file. After a crash, lines delivered since the last write are sent again.
+/// Minimum time between two writes of the file. Lines delivered since the last write are sent again after a crash.
 const STORE_INTERVAL: Duration = Duration::from_millis(50);
 
 pub struct Checkpoint {

@@ -36,7 +36,7 @@ fn line(number: u64) -> String {
 }
 
 pub async fn run(lines: u64, kills: u64) -> anyhow::Result<()> {
-    // The shard limits throttle the forwarding process, so it can be killed before it has sent all lines.
+    // The shard limits slow the forwarding process down, so that it can be killed before it has sent all lines.
     let server = Embedded::start(4, true).await?;
     println!("embedded Kinesis server at {}, stream {STREAM}", server.endpoint());
     let mut read_back = ReadBack::begin(server.client(), STREAM, From::Start).await?;

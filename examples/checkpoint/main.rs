@@ -88,8 +88,8 @@ async fn resume(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Resu
 
 /// Forwards the lines after the checkpoint, and advances the checkpoint.
 ///
-/// `put_all` returns outcomes in the order of the lines. When a line is delivered, all lines before it are therefore
-/// delivered too.
+/// When a line is delivered, all lines before it have been delivered too, because `put_all` returns outcomes in the
+/// order of the lines.
 async fn forward(
     client: &Client,
     stream: &str,

@@ -45,7 +45,7 @@ impl Report {
     }
 }
 
-/// Readings of one task: the outcomes so far, and the pending receipts.
+/// The outcomes and the pending receipts of the readings sent by one task.
 #[derive(Default)]
 pub struct Readings {
     report: Report,
@@ -57,7 +57,7 @@ type Outcome = (Bytes, Result<Delivery, Undelivered>);
 impl Readings {
     fn sent(&mut self, reading: Bytes, receipt: Receipt) {
         self.receipts.push(Box::pin(async move { (reading, receipt.await) }));
-        // Processes the receipts that are complete, so that they do not accumulate.
+        // Processes completed receipts now, so that they do not accumulate.
         while let Some(Some((reading, outcome))) = self.receipts.next().now_or_never() {
             self.report.record(reading, outcome);
         }
@@ -103,7 +103,7 @@ pub async fn run(number: usize, producer: Producer, mut stop: watch::Receiver<bo
     readings
 }
 
-/// Prints the error if the sensor is the first one. All sensors get the same error.
+/// Prints the error of the first sensor only, because all sensors get the same error.
 fn print_error(number: usize, error: &Error) {
     if number == 0 {
         eprintln!("the producer rejects readings: {error}");

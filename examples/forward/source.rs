@@ -29,7 +29,7 @@ impl Source {
         };
         let (file, bytes) =
             open.await.with_context(|| format!("cannot read {}", path.display()))?;
-        // The metadata of a pipe or a device has a length of 0, which means that the size is unknown.
+        // The metadata of a pipe or a device reports a length of 0, so 0 means that the size is unknown.
         Ok(Self { input: Box::pin(file), bytes: Some(bytes).filter(|bytes| *bytes > 0) })
     }
 

@@ -118,7 +118,7 @@ fn with_settings(builder: SinkBuilder, buffer: usize) -> SinkBuilder {
         .configure(|settings| settings.buffer_records = Some(buffer))
         // If permissions are missing temporarily, the server keeps running and rejects events with 503.
         .configure(|settings| settings.fatal_policy = FatalPolicy::Retry)
-        // Handles events that failed and have no receipt. A real service would store these events.
+        // Called for failed events without a receipt. A real service would store these events.
         .with_dead_letters(|event| eprintln!("event not delivered: {}", event.reason()))
 }
 
@@ -146,8 +146,8 @@ async fn serve(
             Err(_) => pending().await,
         }
     };
-    // The shutdown completes when all pending requests have a response. A timeout limits the wait, because a request
-    // can wait for its delivery, or its body might not arrive.
+    // The shutdown completes when all pending requests have a response. The timeout is necessary because a request can
+    // wait for its delivery, or its body might never arrive.
     let mut serving = pin!(axum::serve(listener, app).with_graceful_shutdown(stop).into_future());
     let served = tokio::select! {
         served = &mut serving => Some(served),
@@ -155,7 +155,7 @@ async fn serve(
     };
     let closed = producer.close_within(grace_period).await;
     if served.is_none() {
-        // The closed producer has completed the requests that waited for a delivery. Their responses are sent now.
+        // Closing the producer has completed the requests that waited for a delivery, so their responses are sent now.
         let _ = timeout(Duration::from_secs(1), serving).await;
     }
     let totals = producer.status().totals;

@@ -1,4 +1,4 @@
-//! A simulation of the Lambda service, which runs this program as its function and verifies the stream.
+//! Simulates the Lambda service. The simulation runs this program as its function and verifies the stream.
 
 use anyhow::Context;
 use bytes::Bytes;

@@ -22,9 +22,9 @@ const GRID: RGBColor = RGBColor(225, 225, 225);
 const PHASE_COLORS: [RGBColor; 3] =
     [RGBColor(255, 255, 255), RGBColor(233, 240, 247), RGBColor(252, 240, 222)];
 
-/// Palette that color-blind readers can distinguish.
+/// Colors that color-blind readers can distinguish.
 ///
-/// Source: Okabe and Ito, "Color Universal Design", 2008.
+/// The palette is from Okabe and Ito, "Color Universal Design", 2008.
 const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -48,7 +48,7 @@ struct Line {
 
 /// Draws the metrics of a run with this duration, scraped once per second.
 pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Result<()> {
-    // The charts end with the load. Records that are still pending are delivered after this time.
+    // The charts end with the load, although pending records are still delivered after that.
     let scrapes = &scrapes[..scrapes.len().min(duration.as_secs() as usize + 1)];
     let panels = [
         records(scrapes),
@@ -62,7 +62,7 @@ pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Resu
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        // Browsers with a dark theme draw no white background.
+        // Otherwise, the background is transparent, and the chart is unreadable on a page in dark mode.
         root.fill(&WHITE)?;
         for (panel, area) in panels.iter().zip(root.split_evenly((3, 2))) {
             draw_panel(&area, panel, &phases, duration.as_secs_f64())
@@ -74,8 +74,7 @@ pub fn draw(scrapes: &[Scrape], duration: Duration, path: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// Returns a line with one value for each scrape except the first. A value is computed from a scrape and the previous
-/// one.
+/// Returns a line with one value for each scrape except the first. Each value is computed from two consecutive scrapes.
 fn line(
     label: impl Into<String>,
     scrapes: &[Scrape],
@@ -152,7 +151,7 @@ fn requests(scrapes: &[Scrape]) -> Panel {
     Panel { title: "Requests by flush reason", unit: "requests/s", lines }
 }
 
-/// Returns all shards, which the last scrape contains.
+/// Returns all shards. The last scrape contains all of them.
 fn shards(scrapes: &[Scrape]) -> Vec<String> {
     let shards = scrapes.last().map(|last| last.labels(names::SHARD_RATE_LIMIT, names::SHARD));
     shards.unwrap_or_default().into_iter().collect()

@@ -42,7 +42,7 @@ impl Scrape {
         self.named(name).filter_map(|sample| sample.labels.get(label)).cloned().collect()
     }
 
-    /// Estimates a quantile of the values recorded since the scrape `before`. Returns `None` without such values.
+    /// Estimates a quantile of the values recorded since the scrape `before`. Returns `None` if there are no values.
     ///
     /// Like Prometheus, it assumes a uniform distribution within each bucket.
     pub fn quantile(&self, before: &Self, name: &str, quantile: f64) -> Option<f64> {

@@ -1,4 +1,4 @@
-//! The loop that forwards messages and commits offsets. With a Kafka client it would be the same.
+//! Forwards messages and commits offsets. The loop would be the same with a Kafka client.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use super::log::{Consumer, Event};
 
 const MAX_POLL_MESSAGES: usize = 500;
-/// Time between two commits. After a crash, messages delivered since the last commit are sent again.
+/// Time between two commits. Messages delivered since the last commit are sent again after a crash.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// Time limit for delivering the messages of revoked partitions, after which the coordinator evicts the consumer.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,8 +31,8 @@ pub async fn forward(consumer: Consumer, producer: &Producer) -> anyhow::Result<
 
 /// Forwards messages and commits offsets until partitions are revoked or the log ends.
 ///
-/// Returns the revoked partitions, or `None` at the end of the log. `put_all` returns outcomes in the order of the
-/// messages. When a message is delivered, the offset after it can therefore be committed.
+/// Returns the revoked partitions, or `None` at the end of the log. When a message is delivered, the offset after it
+/// can be committed, because `put_all` returns outcomes in the order of the messages.
 async fn forward_until_revoked(
     consumer: &Consumer,
     producer: &Producer,

@@ -1,4 +1,4 @@
-//! An in-memory log with partitions, consumers, and committed offsets, similar to that of Kafka.
+//! An in-memory log with partitions, consumers, and committed offsets, similar to Kafka's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,7 +92,7 @@ struct Position {
 }
 
 impl Consumer {
-    /// Returns up to `max_messages` messages of one partition. Returns `None` when all partitions are read to the end.
+    /// Returns up to `max_messages` messages of one partition, or `None` when all partitions have been read to the end.
     pub async fn poll(&self, max_messages: usize) -> Option<Event> {
         // A real client would wait for the network here.
         tokio::task::yield_now().await;
@@ -116,7 +116,7 @@ impl Consumer {
         None
     }
 
-    /// Commits an offset, at which the next consumer of the partition will start.
+    /// Commits an offset. The next consumer of the partition starts there.
     pub fn commit(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
         let is_assigned =
             lock(&self.position).assigned.iter().any(|(assigned, _)| *assigned == partition);
@@ -150,7 +150,7 @@ impl Rebalance {
     /// Revokes partitions and waits until the consumer has released them.
     pub async fn revoke(&mut self, partitions: &[u32]) {
         self.revoke.send_replace(partitions.to_vec());
-        // An error means that the consumer was dropped, and with it its partitions.
+        // An error means that the consumer was dropped, which releases its partitions.
         let _ = self.released.wait_for(|released| *released).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Forwards a log with committed offsets, such as that of Kafka, with at-least-once delivery.
+//! Forwards a log with committed offsets, such as Kafka's, with at-least-once delivery.
 
 mod demonstration;
 #[path = "../support/embedded.rs"]

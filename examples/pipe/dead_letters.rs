@@ -91,7 +91,7 @@ impl DeadLetters {
         self.lock().written
     }
 
-    /// Returns the write error, if one occurred. Nothing more is written after it.
+    /// Returns the write error, if one occurred. Nothing is written after an error.
     pub fn take_error(&self) -> Option<io::Error> {
         self.lock().error.take()
     }
@@ -104,7 +104,7 @@ impl DeadLetters {
 
     /// Writes a line. Returns `false` on error.
     ///
-    /// The call blocks if the file is slow. This also blocks the input and thus limits the number of records in memory.
+    /// The call blocks if the file is slow. This also blocks the input, which limits the number of records in memory.
     fn write(&self, letter: &DeadLetter<'_>) -> bool {
         let mut inner = self.lock();
         if inner.error.is_some() {

@@ -1,4 +1,4 @@
-//! The loop that forwards input frames to the sink.
+//! Forwards input frames to the sink.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -28,7 +28,7 @@ pub struct Forwarder {
     pub dead_letters: Option<DeadLetters>,
     pub interrupts: Interrupts,
     pub progress: Progress,
-    /// Tally of all records that the sink accepted. Set if the stream is read back.
+    /// Tally of all records accepted by the sink. Set if the stream is read back.
     pub tally: Option<Tally>,
 }
 
@@ -70,7 +70,7 @@ impl Forwarder {
 
     async fn read(&mut self, read: &mut ReadCounts, ticks: &mut Interval) -> StopReason {
         loop {
-            // The order is fixed, so that input without pauses delays neither interrupts nor progress.
+            // The fixed order prevents continuous input from delaying interrupts and progress.
             let next = tokio::select! {
                 biased;
                 interrupt = self.interrupts.next() => return StopReason::Interrupted(interrupt),

@@ -43,7 +43,8 @@ pub enum InputError {
 
 /// Splits the input into frames.
 ///
-/// Frames are copied. A slice of the read buffer would keep the whole buffer in memory until the record is delivered.
+/// Frames are copied, because a slice of the read buffer would keep the whole buffer in memory until the record is
+/// delivered.
 pub enum FrameDecoder {
     Lines {
         /// Set to `true` after the check for a byte order mark at the start of the input.

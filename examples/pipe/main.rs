@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     logs::init(if arguments.quiet { "kinesis_sink=warn" } else { "kinesis_sink=info" });
     let runtime = Builder::new_multi_thread().enable_all().build().expect("threads can be spawned");
     let ended = runtime.block_on(run(&arguments));
-    // Does not wait for a blocked read of standard input, which would delay the exit.
+    // Do not wait for a blocked read of standard input, because it would delay the exit.
     runtime.shutdown_background();
     ended.unwrap_or_else(|error| {
         print_line(format_args!("error: {error:#}"));

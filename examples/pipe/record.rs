@@ -23,7 +23,7 @@ pub struct RecordBuilder {
     key: KeySource,
 }
 
-/// A frame from which no record can be built.
+/// A frame that cannot be sent as a record.
 pub struct RejectedFrame {
     pub error: FrameError,
     /// Data of the frame. `None` if the frame was too long to be buffered.

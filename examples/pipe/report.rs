@@ -15,7 +15,7 @@ pub struct ReadCounts {
     pub records: u64,
     /// Size of the records in bytes, without separators.
     pub bytes: u64,
-    /// Number of frames from which no record could be built.
+    /// Number of frames that could not be sent as records.
     pub rejected: u64,
 }
 

@@ -22,7 +22,7 @@ impl Tally {
         self.sum = self.sum.wrapping_add(hasher.finish());
     }
 
-    /// Reads and deaggregates all records of a stream to which nothing is written any more.
+    /// Reads and deaggregates all records of a stream. No record may be written to the stream meanwhile.
     pub async fn of_stream(client: &Client, stream: &str) -> anyhow::Result<Self> {
         let mut tally = Self::default();
         let listed = client.list_shards().stream_name(stream).send().await;

@@ -33,7 +33,7 @@ impl State {
     }
 }
 
-/// Number of records per page. With pages, no states are copied when the account grows.
+/// Number of records per page. The account consists of pages so that it can grow without copying states.
 const PAGE: usize = 64 * 1024;
 
 /// The states of all records, indexed by record number.
@@ -55,7 +55,7 @@ pub struct Counts {
     pub returned: u64,
     /// Duplicates on the stream.
     pub duplicated: u64,
-    /// Duplicates for which no request had an unknown outcome.
+    /// Duplicates that are not explained by a request with an unknown outcome.
     pub unexplained: u64,
     /// Records on the stream whose payload is damaged or whose number was not sent.
     pub damaged: u64,
@@ -96,7 +96,7 @@ impl Account {
         self.state(number).set(State::RETURNED);
     }
 
-    /// Expects a duplicate of a record, because the outcome of a request with this record is unknown.
+    /// Expects a duplicate of a record. Must be called when a request with this record has an unknown outcome.
     pub fn may_have_been_written(&mut self, number: u64) {
         self.state(number).expect_duplicate();
     }

@@ -130,7 +130,7 @@ async fn send(
         () = producer.closed() => {}
     }
     stop.send_replace(true);
-    // An error is only printed here, because the account contains the undelivered records as well.
+    // The error is only printed, because the account already contains the undelivered records.
     let close_error = producer.close_within(CLOSE_TIMEOUT).await.err().map(anyhow::Error::from);
     let send_error = try_join_all(senders).await?.into_iter().find_map(Result::err);
     for error in close_error.into_iter().chain(send_error) {

@@ -34,7 +34,7 @@ fn max_rss() -> Option<u64> {
     None
 }
 
-/// Peaks of the sampled resident memory, during the first minute and after it.
+/// Peak resident memory during the first minute, and after it.
 #[derive(Debug, Default)]
 pub struct Growth {
     first: u64,

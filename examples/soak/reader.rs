@@ -18,8 +18,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// requests.
 ///
 /// This function accesses the server storage directly instead of calling `GetRecords`. The server assigns sequence
-/// numbers before it stores records, so `GetRecords` can skip records of concurrent requests. Also, records must be
-/// deleted to limit the memory use of the server.
+/// numbers before it stores records, so `GetRecords` can skip records that are written concurrently. In addition,
+/// records must be deleted to limit the memory use of the server.
 pub async fn read(
     store: &Store,
     write_lock: &RwLock<()>,

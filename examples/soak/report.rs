@@ -90,7 +90,7 @@ impl Reporter {
         self.hits = hits;
     }
 
-    /// Returns the result of the run. Must be called after the stream was read to its end.
+    /// Returns the result of the run. Must be called after the stream has been read to its end.
     pub fn verdict(mut self) -> Verdict {
         self.sample();
         let (counts, missing, account_bytes) = self.account.with(|account| {

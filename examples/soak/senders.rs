@@ -43,7 +43,7 @@ pub async fn send(
             }
         }
         let number = account.with(Account::issue);
-        // Uses random keys for most records, and a few hot keys for the others.
+        // Most records have random keys. The others share a few hot keys.
         let record = match number % 10 {
             0 => Record::from((format!("key-{}", number % 7), payload(number))),
             _ => Record::new(payload(number)),

@@ -8,7 +8,7 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 /// Maximum length of a line in bytes. A longer line ends the connection.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Forwards all lines of `input`. Returns the number of lines when they are delivered.
+/// Forwards all lines of `input`, waits until they are delivered, and returns their number.
 ///
 /// While the buffer of the producer is full, no input is read, so the sender experiences backpressure.
 pub async fn forward(input: impl AsyncRead, producer: Producer) -> anyhow::Result<u64> {

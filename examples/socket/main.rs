@@ -107,7 +107,7 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => _ = connections.spawn(serve_one(connection, producer.clone())),
-                // Possible causes are too many open files and a connection that is closed already.
+                // The process might have too many open files, or the connection might be closed already.
                 Err(error) => {
                     eprintln!("cannot accept a connection: {error}");
                     sleep(Duration::from_millis(500)).await;
@@ -136,7 +136,7 @@ async fn serve_one(mut connection: TcpStream, producer: Producer) {
         Ok(lines) => format!("{lines} lines delivered\n"),
         Err(error) => format!("error: {error:#}\n"),
     };
-    // Reads the remaining input. If a socket is closed with unread data, it is reset, and the response is lost.
+    // Reads the remaining input, because closing a socket with unread data resets it, and the response is lost.
     let finished = async {
         output.write_all(answer.as_bytes()).await?;
         output.shutdown().await?;

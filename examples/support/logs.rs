@@ -8,7 +8,7 @@ pub fn init(default_filter: &str) {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(shows_colors())
-        // Otherwise, a failed write is reported to standard error, which panics if standard error is closed.
+        // Otherwise, a failed write is reported to standard error, and the report panics if standard error is closed.
         .log_internal_errors(false)
         .with_env_filter(filter_or(default_filter))
         .init();

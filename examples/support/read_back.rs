@@ -9,7 +9,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
 
-/// Time without a new record after which the records not found count as missing.
+/// Time to wait for a new record. When it has passed, all records that were not found count as missing.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Position in the stream at which reading starts.

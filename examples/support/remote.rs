@@ -1,4 +1,4 @@
-//! Connects to the stream that the command-line options name.
+//! Connects to the stream named by the command-line options.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn client(arguments: &Remote) -> anyhow::Result<Client> {
     let credentials = config.credentials_provider().context("no AWS credentials configured")?;
     match credentials.provide_credentials().await {
         Ok(_) => Ok(Client::new(&config)),
-        // The source of the error lists all credentials providers, which does not help the user.
+        // The source of the error is omitted, because it only lists all credentials providers.
         Err(CredentialsError::CredentialsNotLoaded(_)) => bail!(
             "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a profile"
         ),

@@ -8,7 +8,7 @@ use crate::embedded::{Embedded, STREAM};
 use crate::read_back::{From, ReadBack};
 use crate::remote::Remote;
 
-/// A stream, either the one that the command line names or that of an embedded server.
+/// A stream: either the one named on the command line, or that of an embedded server.
 pub struct Target {
     client: Client,
     stream: String,
@@ -16,8 +16,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Connects to the stream that `remote` names. If it names none, starts an embedded server with `shards` shards
-    /// that enforces the shard limits.
+    /// Connects to the stream named by `remote`. If `remote` names no stream, starts an embedded server that has
+    /// `shards` shards and enforces their limits.
     pub async fn open(remote: &Remote, shards: i32) -> anyhow::Result<Self> {
         if remote.is_set() {
             let client = remote.connect().await?;

@@ -1,4 +1,4 @@
-//! Tests of the sink and the example `forward` with a Kinesis server in this process, with and without throttling.
+//! Tests the sink and the example `forward` with a Kinesis server in this process, with and without throttling.
 #![cfg(feature = "aws-config")]
 
 use std::collections::HashSet;
@@ -53,7 +53,7 @@ async fn records_round_trip_unchanged() {
 #[tokio::test]
 async fn throttling_does_not_lose_records() {
     let server = Embedded::start(1, true).await.unwrap();
-    // A shard accepts 1,000 records per second. The sink sends small records faster than that on any machine.
+    // A shard accepts 1,000 records per second, and the sink sends small records faster than that on any machine.
     let (sink, found) = send_and_read_back(&server, payloads(4_000, 20, 2)).await;
     assert_eq!(found, Found { records: 4_000, missing: 0, duplicated: 0 });
     assert!(sink.totals().throttled > 0, "some entries were throttled");
@@ -101,7 +101,7 @@ fn forward_reads_back_every_record() {
     assert!(last.ends_with(" of 4000 records/s"), "{last}");
 }
 
-/// The better of two runs counts, because the rate depends on the load of the machine.
+/// Only the better of two runs counts, because the rate depends on the load of the machine.
 #[test]
 #[ignore = "20 s, alone: cargo test --test servers -- --ignored --test-threads=1 forward_uses_full_rate"]
 fn forward_uses_full_rate_when_throttled() {
@@ -246,7 +246,7 @@ fn data(number: usize) -> Bytes {
     Bytes::from(number.to_string())
 }
 
-/// Sends records from several tasks. Returns the shards and sequence numbers that the receipts name.
+/// Sends records from several tasks. Returns the shards and sequence numbers from the receipts.
 async fn put_all(
     producer: &Producer,
     tasks: usize,

@@ -1,4 +1,4 @@
-//! Lookups of shards and streams on a Kinesis server in this process.
+//! Tests lookups of shards and streams on a Kinesis server in this process.
 #![cfg(feature = "aws-config")]
 
 use std::collections::HashSet;

@@ -37,8 +37,8 @@ pub trait Baseline {
     /// Returns the next request if the policy sends one now.
     fn next_request(&mut self, now: Instant) -> Option<Vec<Item>>;
 
-    /// Returns the time at which to call [`Baseline::next_request`] again. It is called earlier if a response or a record
-    /// arrives.
+    /// Returns the time at which to call [`Baseline::next_request`] again. It is called earlier if a response or a
+    /// record arrives.
     fn wakeup(&self, now: Instant) -> Option<Instant>;
 
     fn on_response(&mut self, items: Vec<Item>, response: Response, now: Instant);

@@ -28,7 +28,7 @@ struct State {
     reset_connections: u64,
 }
 
-/// Ways in which open connections fail silently. The connections stay open, and later ones are not affected.
+/// Ways in which open connections fail silently. The connections stay open, and new connections are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Death {
     /// Requests and responses are discarded.
@@ -127,7 +127,8 @@ async fn connect(mut client: TcpStream, server: SocketAddr, state: watch::Sender
     }
 }
 
-/// Forwards data until either side closes the connection. After one of `deaths`, discards the data instead.
+/// Forwards data until either side closes the connection. If the connection fails in one of the ways in `deaths`,
+/// discards the data instead.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,

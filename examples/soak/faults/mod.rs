@@ -18,7 +18,7 @@ pub use self::outcomes::{OutcomeRecorder, Outcomes};
 
 /// Fraction of the requests that are affected during a fault.
 const AFFECTED_FRACTION: f64 = 0.5;
-/// Maximum duration of a fault. It exceeds the request timeout, so a request can be written after it has timed out.
+/// Maximum duration of a fault. It exceeds the request timeout, so that a request can be written after its timeout.
 const MAX_FAULT_MILLIS: u64 = 3_000;
 
 /// A kind of fault.
@@ -65,7 +65,7 @@ pub struct Faults {
     hits: [AtomicU64; Fault::ALL.len()],
 }
 
-/// Numbers of requests, entries, connections, or servers that each fault affected.
+/// Number of requests, entries, connections, or servers affected by each fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hits([u64; Fault::ALL.len()]);
 

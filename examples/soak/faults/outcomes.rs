@@ -24,7 +24,8 @@ impl Outcomes {
         Self { account, unknown: AtomicU64::new(0), in_flight: AtomicU64::new(0) }
     }
 
-    /// Returns the number of entries that might have been written before they were retried. Each can cause a duplicate.
+    /// Returns the number of entries that might have been written before they were retried. Each of them can cause a
+    /// duplicate.
     pub fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }

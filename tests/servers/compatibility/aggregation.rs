@@ -1,4 +1,4 @@
-//! Aggregates that are sent to a server and read back like a KCL consumer reads them.
+//! Tests that aggregates can be read back as a KCL consumer reads them.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Features that not every server supports. `limitations.rs` demonstrates each limitation without the sink.
+//! Lists the features that not every server supports. `limitations.rs` demonstrates each limitation without the sink.
 
 use super::server::{Protocol, ServerKind};
 
@@ -18,7 +18,7 @@ pub enum Feature {
     ReadFromTime,
 }
 
-/// Returns why the server does not support the feature, or `None` if it does.
+/// Returns the reason why the server does not support the feature, or `None` if it does.
 pub fn unsupported_reason(
     kind: ServerKind,
     protocol: Protocol,

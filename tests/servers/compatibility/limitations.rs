@@ -1,5 +1,5 @@
-//! Limitations of the servers listed in `features.rs`, demonstrated without the SDK and without this crate. If a test
-//! fails, the server supports the feature now: remove its row from `features.rs`.
+//! Demonstrates the limitations listed in `features.rs` without the SDK and without this crate. If a test fails, the
+//! server now supports the feature, so the row in `features.rs` must be removed.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ async fn start_json(kind: ServerKind) -> Option<Server> {
     Server::start(kind, Protocol::Json, &[]).await
 }
 
-/// Returns the base64 of `3 * triples` zero bytes.
+/// Returns `3 * triples` zero bytes in base64.
 fn zeros(triples: usize) -> String {
     "AAAA".repeat(triples)
 }

@@ -1,4 +1,4 @@
-//! Stream lookups, and streams that are named by ARN.
+//! Tests of stream lookups, and of requests that identify the stream by its ARN.
 
 use futures::{StreamExt, stream};
 use kinesis_sink::limits::DEFAULT_RECORD_BYTES;
@@ -70,7 +70,7 @@ pub async fn lookups_fail_for_missing_stream(server: &Server) {
     assert_eq!(code(described.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));
 }
 
-/// Runs also on servers that do not support lookups by ARN.
+/// Also runs with servers that do not support lookups by ARN.
 pub async fn put_records_accepts_stream_arn(server: &Server) {
     let stream = server.stream(2).await;
     let arn = stream.arn().await;

@@ -1,4 +1,4 @@
-//! Servers on Node. All tests share one process per server.
+//! Starts the servers that run on Node. All tests share one process per server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -80,8 +80,8 @@ fn is_installed(package: &Path) -> bool {
     version.is_ok_and(|status| status.success()) && package.is_dir()
 }
 
-/// Returns a channel for the port that the server prints. A thread continues to read the output, so that the server
-/// does not block on a full pipe.
+/// Returns a channel that receives the port printed by the server. A thread continues to read the output, so that the
+/// server does not block on a full pipe.
 fn port(mut server: Child) -> Receiver<u16> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {

@@ -1,4 +1,5 @@
-//! Decodes CBOR payloads that kinesalite stores as the JSON of a Node `Buffer`: `{"type":"Buffer","data":[104,105]}`.
+//! Decodes CBOR payloads. kinesalite stores them as the JSON of a Node `Buffer`:
+//! `{"type":"Buffer","data":[104,105]}`.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::interceptors::BeforeDeserializationInterceptorContextMut;

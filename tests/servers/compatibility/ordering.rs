@@ -1,4 +1,4 @@
-//! `RecordOrdering::PerKey` with failures injected between the sink and a server.
+//! Tests `RecordOrdering::PerKey` with failures that are injected between the sink and the server.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! HTTP requests without the SDK and without this crate.
+//! Sends HTTP requests without the SDK and without this crate.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub struct Response {
     pub status: u16,
-    /// Body as received. Chunks are not decoded, because the servers whose bodies are read do not send chunks.
+    /// Body as received. Chunked bodies are not decoded, because the tests read no body of a server that sends chunks.
     pub body: Vec<u8>,
 }
 

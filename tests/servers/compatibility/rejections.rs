@@ -1,4 +1,4 @@
-//! Requests and records that a server rejects, and what happens to the records.
+//! Tests that records are returned when the server rejects a request or a record.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub async fn oversize_record_fails_without_request(server: &Server) {
     assert!(found[0].data == vec![7; MIB - 3]);
 }
 
-/// The record limit of the sink is above that of the server, so the server rejects one record.
+/// The sink has a higher record size limit than the server, so the server rejects one record.
 pub async fn poison_record_fails_alone(server: &Server) {
     let stream = server.stream(1).await;
     let limits = server.limits().with_record_bytes(2 * MIB);

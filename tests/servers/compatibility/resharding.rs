@@ -1,4 +1,4 @@
-//! Shards that are split and merged while aggregates are sent.
+//! Tests that splitting and merging shards while aggregates are sent loses no records.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub async fn resharding_does_not_lose_aggregated_records(server: &Server) {
     future::join(send(&producer, third..2 * third), stream.merge()).await;
     producer.flush().await.expect("all records are delivered");
     let open = stream.open_shards().await;
-    // The sink detects the merge only when the response to a later aggregate names the new shard.
+    // The sink does not detect the merge until the response to a later aggregate names the new shard.
     send(&producer, 2 * third..RECORDS).await;
     producer.close().await.expect("close succeeds");
     let totals = producer.status().totals;

@@ -40,7 +40,7 @@ pub async fn payloads_round_trip_unchanged(server: &Server) {
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
     let mut sent: Vec<_> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
     sent.extend([vec![], every_byte.clone(), every_byte.repeat(40)]);
-    // Sizes around the boundaries of base64 groups and CBOR length encodings.
+    // These sizes are at the boundaries of base64 groups and CBOR length encodings.
     for length in (2..9).chain([23, 24, 25, 255, 256, 257, 1_023, 65_535, 65_536]) {
         sent.push(std::iter::repeat_with(|| rng.u8(..)).take(length).collect());
     }

@@ -1,4 +1,4 @@
-//! Servers under test, each with a client in JSON or CBOR.
+//! Starts the servers under test. Each has a client that uses JSON or CBOR.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Protocol {
     }
 }
 
-/// Server that supports the features that a test case needs.
+/// A server that supports all features needed by a test case.
 pub struct Server {
     endpoint: String,
     limits: Limits,

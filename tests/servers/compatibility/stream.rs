@@ -1,4 +1,4 @@
-//! Stream on a server, with its shards and records.
+//! A stream on a server, with its shards and records.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Shard {
     pub is_open: bool,
 }
 
-/// Kinesis record as a consumer reads it.
+/// A Kinesis record as read by a consumer.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub shard: Shard,
@@ -68,7 +68,7 @@ impl Stream {
         &self.name
     }
 
-    /// Returns the ARN that the server reports.
+    /// Returns the ARN reported by the server.
     pub async fn arn(&self) -> String {
         let call = self.client.describe_stream_summary().stream_name(&self.name);
         let answer = call.send().await.expect("the stream is described");
@@ -92,7 +92,7 @@ impl Stream {
         panic!("timed out waiting for an active stream");
     }
 
-    /// Returns open and closed shards in order of creation.
+    /// Returns all open and closed shards, ordered by creation.
     pub async fn shards(&self) -> Vec<Shard> {
         let answer = self.reader.list_shards().stream_name(&self.name).send().await;
         let shards = answer.expect("the shards are listed").shards.unwrap_or_default();
@@ -112,7 +112,7 @@ impl Stream {
         shards
     }
 
-    /// Returns the open shards in order of hash keys.
+    /// Returns the open shards, ordered by hash key.
     pub async fn open_shards(&self) -> Vec<Shard> {
         let mut shards = self.shards().await;
         shards.retain(|shard| shard.is_open);

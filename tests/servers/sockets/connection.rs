@@ -1,4 +1,4 @@
-//! Connection through the proxy.
+//! Forwards the requests and responses of one connection through the proxy, and injects faults into them.
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub async fn serve(mut client: TcpStream, plan: &FaultPlan) -> io::Result<()> {
                 let request = message(&mut client).await?;
                 let response = tokio::select! {
                     response = exchange(&mut server, &request, plan) => response?,
-                    // The client timed out and closed the connection, which happens only on a busy machine.
+                    // The client has timed out and closed the connection. This happens only on a busy machine.
                     _ = first_byte(&client) => return Ok(()),
                 };
                 client.write_all(&response).await?;
@@ -112,7 +112,7 @@ async fn message(from: &mut TcpStream) -> io::Result<Bytes> {
     Ok(message.freeze())
 }
 
-/// Returns the length of the whole message, or `None` if its head is incomplete.
+/// Returns the length of the whole message, or `None` if the message head is incomplete.
 fn message_length(message: &[u8]) -> Option<usize> {
     let end = message.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&message[..end]).expect("a head is text").to_lowercase();
@@ -132,7 +132,7 @@ async fn trickle(
     }
 }
 
-/// Counts the records of a JSON request. Base64 payloads contain no quotes, so they cannot match.
+/// Counts the records of a JSON request. Payloads cannot match, because base64 contains no quotes.
 fn records_in(request: &[u8]) -> usize {
     let member = br#""Data":"#;
     request.windows(member.len()).filter(|window| window == member).count()

@@ -1,4 +1,4 @@
-//! Connections that die silently: they stay open but no longer carry data.
+//! Tests that the sink recovers from connections that stay open but no longer carry data.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ const KEY: &[u8] = include_bytes!("certificates/server.key");
 const HTTP_1: &str = "http/1.1";
 const HTTP_2: &str = "h2";
 
-/// TLS server that accepts every record. Requests to the stream `slow` take three seconds, and requests to the stream
+/// A TLS server that accepts every record. Requests to the stream `slow` take three seconds, and requests to the stream
 /// `never` get no response.
 struct Server {
     address: SocketAddr,

@@ -1,8 +1,8 @@
-//! Faults that the proxy can inject.
+//! The faults that the proxy can inject.
 
 use bytes::Bytes;
 
-/// Fault that the proxy injects into one request or its connection.
+/// A fault that the proxy injects into one request or its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Resets the connection before the request is read.
@@ -16,7 +16,7 @@ pub enum Fault {
     Response(ResponseFault),
 }
 
-/// Fault in a response. The server has already written the records of the request.
+/// A fault in a response. The server has already written the records of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseFault {
     Reset,

@@ -1,4 +1,4 @@
-//! Plan of the faults that the proxy injects, and counts of faults, requests and records.
+//! Plans the faults that the proxy injects, and counts faults, requests, and records.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -109,7 +109,7 @@ impl FaultPlan {
         self.counts.not_http.load(Ordering::Relaxed)
     }
 
-    /// Returns how many forwarded records did not get a complete response. A record counts each time it is forwarded.
+    /// Returns the number of forwarded records without a complete response. A record counts each time it is forwarded.
     pub fn unanswered(&self) -> usize {
         let counts = &self.counts;
         counts.forwarded_records.load(Ordering::Relaxed)

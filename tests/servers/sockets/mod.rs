@@ -1,4 +1,4 @@
-//! Tests that connection faults lose no record, that every run ends, and that the logs name the cause.
+//! Tests that no record is lost when connections fail, that every run ends, and that the logs name the cause.
 #![cfg(feature = "aws-config")]
 
 mod connection;

@@ -1,5 +1,5 @@
-//! Faults that do not end. The tests check that nothing hangs, and that every record is returned with a reason that
-//! names the cause.
+//! Tests of faults that do not end. Every run must end, and every record must be returned with a reason that names the
+//! cause.
 
 use std::time::Duration;
 

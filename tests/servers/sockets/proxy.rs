@@ -1,4 +1,4 @@
-//! TCP proxy on the loopback interface that injects faults.
+//! A TCP proxy on the loopback interface that injects faults.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::connection;
 use super::fault_plan::FaultPlan;
 
-/// Proxy in front of one server, with a fixed port. It refuses connections until [`Proxy::start_listening`] is called.
+/// A proxy for one server. Its port is fixed, and it refuses connections until [`Proxy::start_listening`] is called.
 pub struct Proxy {
     address: SocketAddr,
     state: State,
@@ -17,7 +17,7 @@ pub struct Proxy {
 }
 
 enum State {
-    /// Bound but not listening, so that the port stays reserved and connections are refused.
+    /// Socket that is bound but does not listen. It reserves the port while connections are refused.
     Down(TcpSocket),
     Up(JoinHandle<()>),
     Changing,

@@ -1,5 +1,5 @@
-//! Servers that start after the sink, and servers that restart: they close their port and all connections, and listen
-//! again.
+//! Tests of servers that start after the sink, and of servers that restart. A restarting server closes its port and all
+//! connections, and then listens again.
 
 use std::ops::Range;
 
@@ -32,7 +32,7 @@ const RECORDS: Range<usize> = 0..2_000;
 async fn assert_delivered(rig: &Rig) {
     let found = rig.find(payloads(RECORDS)).await;
     assert_eq!((found.records, found.missing), (RECORDS.len(), 0));
-    // Records that were in flight during a restart might have been written, and are sent again.
+    // Records in flight during a restart are sent again, although they might have been written.
     let unanswered = rig.plan().unanswered();
     assert!(found.duplicated <= unanswered, "{} of {unanswered}", found.duplicated);
     rig.assert_logs(REFUSED);
@@ -55,7 +55,7 @@ async fn late_server_receives_each_record_once() {
 }
 
 #[tokio::test]
-async fn forward_delivers_all_across_restarts() {
+async fn forward_delivers_records_across_restarts() {
     let mut rig = Rig::start().await;
     let mut sink = rig.sink(builder());
     let (forwarded, ()) =

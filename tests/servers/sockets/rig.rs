@@ -19,7 +19,7 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::logs::Logs;
 use crate::support::read_back::{Found, From, ReadBack};
 
-/// Server with a proxy in front of it, and the captured logs.
+/// A server behind a proxy, and the captured logs.
 pub struct Rig {
     server: Embedded,
     pub proxy: Proxy,

@@ -1,4 +1,4 @@
-//! Server that crashes while it processes requests, and restarts with its records on the same port.
+//! Tests of a server that crashes while it processes requests. It restarts on the same port and keeps its records.
 
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::rig::{Rig, builder, forward, in_time, payloads, put_all, wait_until};
 use crate::support::embedded::Embedded;
 use crate::support::read_back::Found;
 
-/// Server that keeps its state and its port across crashes.
+/// A server that keeps its state and its port across crashes.
 struct CrashingServer {
     app: Router,
     address: SocketAddr,
@@ -73,7 +73,8 @@ async fn start() -> (Rig, CrashingServer) {
     (Rig::with(server), CrashingServer::new(app.unwrap()))
 }
 
-/// Crashes the server three times with requests in flight. Restarts it each time after connections were refused.
+/// Crashes the server three times with requests in flight. Each time, waits until connections have been refused before
+/// it restarts the server.
 async fn crash_three_times(server: &mut CrashingServer, rig: &Rig) {
     let lines = |text| rig.logs.with(text).len();
     for _ in 0..3 {
@@ -94,7 +95,7 @@ async fn assert_delivered(rig: &Rig, requeued: u64) {
 }
 
 #[tokio::test]
-async fn forward_delivers_all_across_server_crashes() {
+async fn forward_delivers_records_across_crashes() {
     let (rig, mut server) = start().await;
     let client = rig.client_of(&format!("http://{}", server.address));
     let mut sink = builder().build(&client).unwrap();

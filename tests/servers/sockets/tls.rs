@@ -1,4 +1,4 @@
-//! Connections with TLS on one side only.
+//! Tests of connections on which only one side uses TLS.
 
 use super::fault::Fault;
 use super::persistent_faults::{fail_after_attempts, withdraw};
@@ -20,11 +20,11 @@ async fn tls_to_plain_port_returns_records() {
     rig.redeliver(withdrawn).await;
 }
 
-/// Response of a TLS server to plain text: the fatal alert `unexpected_message`. Source: RFC 8446, section 6.
+/// Response of a TLS server to plain text. It is the fatal alert `unexpected_message`, see section 6 of RFC 8446.
 const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
 
 #[tokio::test]
-async fn plain_to_tls_port_returns_records() {
+async fn plain_http_to_tls_port_returns_records() {
     for (fault, cause) in
         [(Fault::Respond(ALERT.to_vec().into()), "invalid HTTP"), (Fault::Close, "closed")]
     {

@@ -1,5 +1,5 @@
-//! Faults that end. The tests check that a sink and a producer deliver all records, and that only records without a
-//! response are duplicated.
+//! Tests of faults that end. The sink and the producer must deliver all records, and must not duplicate a record unless
+//! it was written without a response.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use kinesis_sink::{Record, SinkBuilder};
 use super::fault::{Fault, ResponseFault, response};
 use super::rig::{Rig, builder, builder_with_short_timeout, forward, in_time, payloads, put_all};
 
-/// Number of records in each run. They need more requests than the four that can be in flight.
+/// Number of records in each run. They need more than four requests, which is the maximum in flight.
 const RECORDS: usize = 1_000;
 
-/// Number of requests with the fault. They follow two requests without a fault.
+/// Number of requests with the fault. Two requests without a fault precede them.
 const FAULTS: usize = 4;
 
 /// Asserts that a sink and a producer deliver all records and that the logs contain `cause`.

@@ -9,8 +9,8 @@
 //! `-- --runs 5` shows the spread of the counts. It is at most 0.15 % and comes from the random seeds of hash maps.
 //! `-- --only "sink, plain"` counts a single benchmark and writes no file.
 //!
-//! The crate `gungraun` is not used, because it counts whole functions with their setup, requires an installed runner
-//! of the same version, and adds a dozen crates to each build of the tests.
+//! The crate `gungraun` is not used, because it counts whole functions with their setup, requires a separately
+//! installed runner, and adds a dozen crates to each build of the tests.
 
 mod benchmark;
 mod callgrind;

@@ -33,8 +33,8 @@ impl Ranges {
         *self.0.get(shard_id).expect("every shard was recorded")
     }
 
-    /// Returns `true` if the KCL accepts an aggregate with these members. The KCL discards an aggregate if the hash key
-    /// of a member belongs to another shard.
+    /// Returns `true` if the KCL accepts an aggregate with these members. The KCL discards an aggregate if a member's
+    /// hash key belongs to another shard.
     pub fn contain(&self, shard_id: &str, members: &[Member]) -> bool {
         let range = self.0.get(shard_id).expect("every shard was recorded");
         let hash_key = |member: &Member| {

@@ -1,4 +1,10 @@
-//! Seeded scenarios on virtual time: a model of the whole sink, scenarios for the rate limiters, and the simulator.
+//! Seeded tests on virtual time.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `model` | random calls and faults; a model accounts for every record |
+//! | `pacing` | throughput, throttling, and fairness of the rate limiters, and seeded scenarios |
+//! | `simulator` | the simulated stream itself, through its public API |
 
 #![cfg(feature = "sim")]
 

@@ -70,7 +70,7 @@ pub async fn lookups_fail_for_missing_stream(server: &Server) {
     assert_eq!(code(described.unwrap_err()).as_deref(), Some("ResourceNotFoundException"));
 }
 
-/// Also runs with servers that do not support lookups by ARN.
+/// Runs even with servers that do not support lookups by ARN.
 pub async fn put_records_accepts_stream_arn(server: &Server) {
     let stream = server.stream(2).await;
     let arn = stream.arn().await;

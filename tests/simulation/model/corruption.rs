@@ -16,7 +16,7 @@ use kinesis_sink::sim::SimStream;
 use super::ledger::SharedLedger;
 use super::scenario::{Scenario, one_of};
 
-/// A way to corrupt a response. No corruption reports an entry as delivered if the entry was not written.
+/// A way to corrupt a response. A corrupted response never reports an entry as delivered that was not written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Corruption {
     ResultRemoved,

@@ -1,4 +1,4 @@
-//! Event coverage: the number of times that each event occurred in the runs.
+//! Counts how often each event occurs in the runs.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Invariants that the records on the stream satisfy after a run.
+//! Checks the invariants of the records on the stream after a run.
 
 use std::collections::{HashMap, HashSet};
 
@@ -90,8 +90,8 @@ fn check_copy(scenario: &Scenario, copy: &Copy, ledger: &Ledger) -> Result<(), S
     Ok(())
 }
 
-/// Checks payloads that start with the prefix of an aggregate. If such a record has a key and the aggregate fits, the
-/// record must be wrapped in an aggregate.
+/// Checks payloads that start with the prefix of an aggregate. A record with such a payload must be wrapped in an
+/// aggregate if it has a key and the aggregate is not too large.
 fn check_misleading(
     scenario: &Scenario,
     written: &[Written],
@@ -179,8 +179,8 @@ fn check_order(
     if account.out_of_order > 0 {
         return Err(format!("{} records out of order", account.out_of_order));
     }
-    // If a record is returned after an attempt with an unknown outcome, the sink does not write it again after the
-    // earlier records of its key. A late copy of an earlier record is then allowed.
+    // A late copy of an earlier record is allowed if a later record of its key was returned after an attempt with an
+    // unknown outcome, because the sink does not write the returned record again.
     let all_settled = ledger.accepted().all(|(_, state)| !state.returned) && !ledger.is_dropped;
     // If listings are stale, an aggregate other than the first one can be misplaced as well.
     let by_shard = scenario.settings.aggregation == Aggregation::PerShard;

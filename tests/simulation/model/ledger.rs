@@ -29,7 +29,7 @@ pub struct Ledger {
     created: u64,
     pub accepted_count: u64,
     outstanding_size: Size,
-    /// Accepted records that are not known to have left the buffer of the sink.
+    /// Accepted records that might still be in the buffer of the sink.
     pub unsettled: BTreeSet<u64>,
     receipts: BTreeMap<u64, Receipt>,
     /// Sequence numbers of entries that were written although a corrupted response reports them as failed.
@@ -208,8 +208,8 @@ impl Ledger {
         self.reported_failed.contains(sequence_number)
     }
 
-    /// Checks and records that a record is returned as undelivered, whether by the sink, to the dead-letter handler, or
-    /// through its receipt.
+    /// Checks and records that a record is returned as undelivered by the sink, by its receipt, or to the dead-letter
+    /// handler.
     pub fn note_returned(&mut self, undelivered: &Undelivered) {
         let number = number_of_record(undelivered.record());
         self.unsettled.remove(&number);
@@ -280,8 +280,8 @@ impl Ledger {
         }
     }
 
-    /// Checks that an error with this code can be fatal. Credentials errors cannot, because the credentials outages of
-    /// the model are shorter than the credentials timeout.
+    /// Checks that an error with this code can be fatal. A credentials error cannot, because credentials outages in the
+    /// model are shorter than the credentials timeout.
     pub fn check_cause(&mut self, code: &str) {
         if ["ExpiredTokenException", "InvalidSignatureException"].contains(&code) {
             self.violation(|| format!("{code} is fatal before the credentials timeout"));
@@ -317,7 +317,7 @@ impl Ledger {
     fn read_receipt(&mut self, number: u64, mut receipt: Receipt) -> Option<Receipt> {
         match poll(&mut receipt) {
             Some(Ok(delivery)) => self.check_delivery(number, &delivery),
-            // The caller that withdrew the record has the record and checks it.
+            // The caller that withdrew the record checks it.
             Some(Err(withdrawn))
                 if matches!(withdrawn.reason(), FailureReason::Withdrawn { .. }) => {}
             Some(Err(undelivered)) => {
@@ -347,7 +347,7 @@ impl Ledger {
         }
     }
 
-    /// Checks and records the records that a call returned, and checks that their receipts return the same records.
+    /// Checks and records the records returned by a call, and checks that their receipts return the same records.
     pub fn note_all_returned(&mut self, undelivered: &[Undelivered]) {
         for one in undelivered {
             let number = number_of_record(one.record());
@@ -368,7 +368,8 @@ impl Ledger {
     }
 }
 
-/// Polls a receipt without tokio's cooperative budget. With it, a completed receipt could be pending.
+/// Polls a receipt without tokio's cooperative budget, because a completed receipt returns `Pending` if the budget is
+/// used up.
 fn poll(receipt: &mut Receipt) -> Option<Result<Delivery, Undelivered>> {
     tokio::task::unconstrained(receipt).now_or_never()
 }

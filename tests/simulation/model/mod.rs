@@ -1,5 +1,5 @@
-//! A model of the whole sink. Each seed determines a scenario with random faults and calls, which runs on virtual time.
-//! After the run, the model accounts for each record.
+//! Tests the whole sink against a model. Each seed determines a scenario with random faults and calls. The scenario
+//! runs on virtual time, and afterwards the model accounts for each record.
 //!
 //! `MODEL_SEEDS=50000 cargo test --release --test simulation model::` runs 50,000 seeds instead of 1,000.
 //! `MODEL_SEED=<n>` runs a single seed.
@@ -41,7 +41,7 @@ fn model_accounts_for_each_record() {
 }
 
 #[test]
-fn same_seed_gives_same_run() {
+fn same_seed_reproduces_run() {
     for seed in 0..20 {
         let runs = [run::check(seed), run::check(seed)];
         let [one, other] = runs.map(|run| run.unwrap_or_else(|error| panic!("{seed}: {error}")));

@@ -48,7 +48,7 @@ impl<Si: Inspect> ObservedSink<Si> {
         }
     }
 
-    /// Checks that a flush has settled all records that were accepted before it.
+    /// Checks that a flush has settled all records accepted before it started.
     pub fn check_flushed(&self, outstanding: &[u64]) {
         let mut ledger = self.ledger.lock();
         let left = outstanding.iter().copied().find(|number| ledger.is_outstanding(*number));
@@ -145,7 +145,7 @@ impl Inspect for KinesisSink<Boxed> {
             |number: &u64| ledger.state(*number).is_some_and(|state| state.in_flight);
         let (in_flight, queued): (Vec<_>, Vec<_>) = buffered.partition(is_in_flight);
         let overdue = queued.into_iter().filter(|number| ledger.age(*number) >= deadline).count();
-        // Not visible to the observer: requests in an outer buffer, and records that wait for a shard listing.
+        // The observer cannot see requests in an outer buffer, or records that wait for a shard listing.
         let status = self.status();
         let unobserved = status.in_flight.records.saturating_sub(in_flight.len());
         if overdue > unobserved + status.failed.records {
@@ -156,7 +156,7 @@ impl Inspect for KinesisSink<Boxed> {
     }
 }
 
-/// Checks nothing, because the driver of the producer makes progress between the calls.
+/// Performs no checks, because the producer's driver makes progress between the calls.
 impl Inspect for ProducerSink {
     fn inspect(&self, _: &SharedLedger, _: &Scenario) {}
 

@@ -239,7 +239,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Flushes until all records are delivered except poison records and, with ordering, the records behind them.
+    /// Flushes until all records are delivered, except poison records and, with ordering, the records behind them.
     async fn deliver_all_but_poison(&mut self) -> Result<(), String> {
         let until = Instant::now() + SETTLE_TIME;
         loop {

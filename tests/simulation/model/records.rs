@@ -1,4 +1,4 @@
-//! Seeded records, each of which contains its number.
+//! Generates records from a seed. Each record contains its number.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -59,7 +59,7 @@ const NUMBER_BYTES: usize = 8;
 /// Prefix of every aggregate.
 pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
-/// Maximum length in bytes of a partition key that [`key`] returns.
+/// Maximum length in bytes of a partition key returned by [`key`].
 pub const KEY_BYTES: usize = 40;
 
 impl Records {
@@ -118,7 +118,7 @@ impl Records {
         Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// Returns the record, with a receipt if the number determines that it has one.
+    /// Returns the record and, for some of the numbers, its receipt.
     pub fn tracked(&self, number: u64, record: Record) -> (Record, Option<Receipt>) {
         if self.rng(!number).u8(..8) >= self.tracked_of_8 {
             return (record, None);

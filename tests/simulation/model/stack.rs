@@ -113,7 +113,7 @@ impl Stack {
 }
 
 /// Time within which the other user of a concurrency limit must get a permit. It can wait for the request in flight and
-/// for that of a waiting sink, which take up to 1.2 s each, and for a permit that an unpolled sink keeps for a second.
+/// for that of a waiting sink, which take up to 1.2 s each. An unpolled sink can also keep a permit for a second.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn share_limit(semaphore: Arc<Semaphore>, seed: u64, time: Duration, ledger: SharedLedger) {

@@ -1,4 +1,4 @@
-//! Tasks that share a producer, and the shutdown of this producer.
+//! Runs tasks that share a producer, and shuts the producer down.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub async fn run(
             ledger.lock().note_all_returned(&failed);
             check_totals(&producer, ledger)?;
         }
-        // When the last clone is dropped, failed records without a receipt are dropped with it.
+        // Dropping the last clone also drops failed records without a receipt.
         None => ledger.lock().is_dropped = scenario.may_fail(),
     }
     drop(producer);

@@ -160,7 +160,7 @@ impl Worker {
     async fn take_failed(&mut self) {
         let limit = self.timeout();
         if self.rng.bool() {
-            // Drops the call after the driver has collected the failed records but before they are returned.
+            // Drops the call after the driver has collected the failed records, but before the call returns them.
             let mut taking = Box::pin(self.producer.take_failed());
             if let Some(failed) = (&mut taking).now_or_never() {
                 self.sink.ledger.lock().note_all_returned(&failed);
@@ -190,7 +190,7 @@ impl Worker {
 
     fn note_error(&mut self, error: &Error) {
         self.producer_ended |= is_end(error);
-        // If a record was not accepted, `ObservedSink` has recorded the error already.
+        // `ObservedSink` has already recorded the error if a record was not accepted.
         if error.kind() == ErrorKind::Refused && error.record().is_none() {
             let mut ledger = self.sink.ledger.lock();
             ledger.coverage.count("a fatal error", 1);

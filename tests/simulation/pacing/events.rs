@@ -1,4 +1,4 @@
-//! Events that change the stream while records are offered: reshards, outages, load, and quota changes.
+//! Changes the stream while records are offered. The events are reshards, outages, load, and quota changes.
 
 use std::iter;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Scenarios with fixed faults.
+//! Tests of scenarios with fixed faults.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Small seeded scenarios on virtual time. They check for lost, reordered, and duplicate records, and check that the
-//! buffer stays within its bounds.
+//! Runs small seeded scenarios on virtual time. The tests check for lost, reordered, and duplicate records, and check
+//! that the buffer stays within its bounds.
 //!
 //! `PACING_SEEDS=1000 cargo test --release --test simulation pacing::` runs 1,000 seeds instead of 50.
 //! `PACING_SEED=<n>` runs a single seed.
@@ -23,12 +23,12 @@ use self::scenario::{Routing, Scenario};
 use crate::support::seeds;
 
 #[test]
-fn sink_keeps_guarantees_with_each_seed() {
+fn sink_keeps_guarantees_for_every_seed() {
     let _ = seeds::check_all("pacing", 50, |seed| run::check(seed).map(drop));
 }
 
 #[test]
-fn same_seed_gives_same_run() {
+fn same_seed_reproduces_run() {
     for seed in [3, 7, 11] {
         let runs = [run::check(seed), run::check(seed)];
         let [one, other] = runs.map(|run| run.unwrap_or_else(|error| panic!("{seed}: {error}")));

@@ -1,4 +1,4 @@
-//! Throughput, throttling, and fairness of the rate limiters. The benchmark `pacing` measures more scenarios.
+//! Tests the throughput, throttling, and fairness of the rate limiters. The benchmark `pacing` measures more scenarios.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -73,7 +73,7 @@ async fn overload_fills_requests_without_throttles() {
 
 /// The shard accepts a burst of at most 300 ms of its quota, so a sink that sends larger bursts is throttled.
 #[tokio::test(start_paused = true)]
-async fn full_rate_fits_burst_of_300_ms() {
+async fn full_rate_avoids_bursts_above_300_ms() {
     let builder = SimStream::builder().with_seed(1).with_burst(Duration::from_millis(300));
     let stream = builder.build().unwrap();
     let samples = offer(&stream, 3_000.0, 30, |_, _| ()).await;
@@ -121,9 +121,10 @@ async fn child_shards_inherit_learned_rate() {
     );
 }
 
-/// The service assigns records to random shards, like a stream with AUTO, but the stream description does not say so.
+/// The service assigns records to random shards, as for a stream with AUTO, but the stream description does not report
+/// AUTO.
 #[tokio::test(start_paused = true)]
-async fn undeclared_auto_stream_is_not_limited() {
+async fn undeclared_auto_stream_is_not_rate_limited() {
     let rng = Arc::new(Mutex::new(Rng::with_seed(1)));
     let service = service_fn(move |request: PutRecordsRequest| {
         let rng = Arc::clone(&rng);
@@ -161,7 +162,7 @@ async fn records_are_sent_nearly_in_order() {
     }
 }
 
-/// Together, the producers offer three times the quota of the two shards.
+/// The producers together offer three times the quota of the two shards.
 #[tokio::test(start_paused = true)]
 async fn ten_producers_share_stream_fairly() {
     const PRODUCERS: u64 = 10;

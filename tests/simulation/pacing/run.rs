@@ -21,7 +21,7 @@ use super::watched::Watched;
 /// Time limit for settling all records after the last fault, in addition to [`SETTLE_TIME_PER_RECORD`].
 const SETTLE_TIME: Duration = Duration::from_secs(120);
 
-/// Additional time limit per offered record. Records of a single key are sent one per round trip.
+/// Additional time limit per offered record, because records of a single key are sent one per round trip.
 const SETTLE_TIME_PER_RECORD: Duration = Duration::from_millis(250);
 
 /// Time after which all late writes have arrived.
@@ -108,8 +108,8 @@ impl Outcome {
         if account.out_of_order > 0 {
             return Err(format!("{} records out of order", account.out_of_order));
         }
-        // If a record is returned after an attempt with an unknown outcome, the sink does not write it again after the
-        // earlier records of its key. A late copy of an earlier record is then allowed.
+        // A late copy of an earlier record is allowed if a later record of its key was returned after an attempt with
+        // an unknown outcome, because the sink does not write the returned record again.
         let is_last_copy_known = !self.undelivered.iter().any(|one| one.may_have_been_written());
         if account.late_copies > 0 && is_last_copy_known {
             return Err(format!(

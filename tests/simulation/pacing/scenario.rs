@@ -1,4 +1,4 @@
-//! A small scenario that a seed determines.
+//! Generates a small scenario from a seed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// How the stream assigns records to shards.
+/// Method by which the stream assigns records to shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routing {
     Key,

@@ -1,4 +1,4 @@
-//! Records whose hash keys are near shard borders that are not multiples of a power of two.
+//! Tests of records whose hash keys are near shard borders. The borders are not multiples of a power of two.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The simulated stream, called through a client of the AWS SDK.
+//! Tests that call the simulated stream through an AWS SDK client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

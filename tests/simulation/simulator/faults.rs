@@ -1,4 +1,4 @@
-//! Injected faults: failed, throttled, lost, and late requests, and poison records.
+//! Tests of injected faults: failed, throttled, lost, and late requests, and poison records.
 
 use kinesis_sink::sim::Faults;
 use kinesis_sink::stream::StreamInfo;
@@ -31,7 +31,7 @@ async fn entry_faults_match_configured_shares() {
             }
         }
     }
-    // Throttles are drawn only for the 8,000 entries that did not fail: 25 % of them is 2,000.
+    // Only the 8,000 entries that did not fail can be throttled, and 25 % of them is 2,000.
     assert!(failed.abs_diff(2_000) < 200 && throttled.abs_diff(2_000) < 200, "{stream:?}");
     let stats = stream.stats();
     let counted = [stats.failed_entries, stats.throttled_entries, stats.accepted_entries];
@@ -128,7 +128,7 @@ async fn late_write_uses_quota_on_arrival() {
     stream.set_faults(Faults::default());
     assert_eq!(put_small(&stream, 10).await, 10);
     sleep(ms(1_000)).await;
-    // The late entries arrive 400 ms after the retry. Since then, the bucket has refilled for four of the ten entries.
+    // The late entries arrive 400 ms after the retry. The bucket has refilled for four of the ten entries by then.
     assert_eq!((stream.written().len(), stream.stats().throttled_entries), (14, 6));
 }
 

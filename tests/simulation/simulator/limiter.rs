@@ -1,4 +1,4 @@
-//! Limiters that enforce the shard quota, and quota changes.
+//! Tests of the limiters that enforce the shard quota, and of quota changes.
 
 use tokio::time::sleep;
 

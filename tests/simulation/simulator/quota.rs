@@ -1,4 +1,4 @@
-//! The quota of a shard, in records and bytes per second.
+//! Tests of the quota of a shard, in records and bytes per second.
 
 use kinesis_sink::BuildError;
 use tokio::time::{advance, sleep};
@@ -6,7 +6,7 @@ use tokio::time::{advance, sleep};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn shard_accepts_burst_then_rate() {
+async fn shard_accepts_burst_then_refilled_quota() {
     let stream = no_latency().build().unwrap();
     assert_eq!(put_small(&stream, 1_500).await, 1_000);
     assert_eq!(put_small(&stream, 10).await, 0);
@@ -133,7 +133,7 @@ async fn load_applies_to_bytes_and_new_shards() {
 }
 
 #[test]
-fn build_names_setting_out_of_range() {
+fn build_error_names_invalid_setting() {
     let refused = |builder: SimBuilder| builder.build().unwrap_err();
     for (builder, field) in [
         (no_latency().with_shards(0), "shards"),

@@ -1,4 +1,4 @@
-//! Timing of requests, and requests that fail validation.
+//! Tests of the timing and validation of requests.
 
 use kinesis_sink::StreamId;
 use kinesis_sink::service::PutRecordsErrorKind;
@@ -112,7 +112,7 @@ async fn invalid_request_fails_validation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stream_accepts_its_name_and_arn_only() {
+async fn stream_accepts_only_its_name_and_arn() {
     let stream = no_latency().with_name("clicks").with_account("000000000001").build().unwrap();
     assert_eq!(stream.arn(), "arn:aws:kinesis:us-east-1:000000000001:stream/clicks");
     let put = async |id: &str| {

@@ -1,4 +1,4 @@
-//! Reproducible runs with the same seed, and failing tests that print their seed.
+//! Tests that a seed reproduces a run, and that failing tests print their seed.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -46,7 +46,7 @@ async fn run(seed: u64) -> (Vec<Written>, SimStats) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn same_seed_gives_same_run() {
+async fn same_seed_reproduces_run() {
     let [first, second] = [run(7).await, run(7).await];
     assert_eq!(first.1, second.1);
     assert!(first.0 == second.0, "same statistics, different records");
@@ -56,7 +56,7 @@ async fn same_seed_gives_same_run() {
     assert!(first.0 != other.0);
 }
 
-/// The faults of a request are drawn when it is sent, so requests that arrive in the meantime do not change them.
+/// The faults of a request are drawn when it is sent, so they do not depend on requests that arrive before it.
 #[tokio::test(start_paused = true)]
 async fn faults_do_not_depend_on_arrival_order() {
     let results = async |pause: u64| {
@@ -114,7 +114,7 @@ fn panicking_test_prints_seed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sink_delivers_all_through_faults() {
+async fn sink_delivers_records_through_faults() {
     let kinesis = faulty_stream(11);
     let service =
         ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000))).service(kinesis.service());

@@ -1,4 +1,4 @@
-//! Shards: splits, merges, shard count updates, and the routing of records.
+//! Tests of splits, merges, and shard count updates, and of the routing of records.
 
 use std::collections::HashSet;
 
@@ -34,7 +34,7 @@ async fn shard_of(stream: &SimStream, entry: Entry) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_is_written_to_shard_of_its_hash() {
+async fn hash_key_selects_shard_of_record() {
     let stream = no_latency().with_shards(7).build().unwrap();
     assert_covered(&stream);
     assert_eq!(ids(&stream), [0, 1, 2, 3, 4, 5, 6]);
@@ -160,7 +160,7 @@ async fn auto_stream_ignores_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn distribution_change_applies_in_flight() {
+async fn distribution_change_affects_in_flight_request() {
     let stream =
         no_latency().with_shards(4).with_latency(Latency::constant(ms(20))).build().unwrap();
     let by_one_key = || (0..100).map(|_| entry("k", "x")).collect();

@@ -52,7 +52,7 @@ const FATAL: [(&str, u16); 8] = [
     ("KMSOptInRequired", 400),
     ("Unheard", 404),
 ];
-/// Errors that the content of a request causes: code and HTTP status.
+/// Code and HTTP status of each error caused by the content of a request.
 const INVALID: [(&str, u16); 4] = [
     ("ValidationException", 400),
     ("InvalidArgumentException", 400),

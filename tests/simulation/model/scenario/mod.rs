@@ -1,4 +1,4 @@
-//! Scenarios that a seed determines.
+//! Generates scenarios from seeds.
 
 mod faults;
 mod settings;
@@ -210,7 +210,7 @@ impl Scenario {
         builder.build().expect("the settings are valid")
     }
 
-    /// Returns the maximum number of buffered bytes. The last record can exceed the buffer limit; with a producer, the
+    /// Returns the maximum number of buffered bytes. The last record can exceed the buffer limit. With a producer, the
     /// last two records can.
     pub fn max_buffer_bytes(&self) -> usize {
         let excess = if matches!(self.caller, Caller::Owner(_)) { 1 } else { 2 };
@@ -250,7 +250,7 @@ fn caller(rng: &mut Rng) -> Caller {
 }
 
 fn near_borders(seed: u64) -> bool {
-    // Uses a separate generator, so that the other random values of a seed do not change.
+    // A separate generator keeps the other random values of a seed unchanged.
     Rng::with_seed(seed ^ 0xb02d).bool()
 }
 

@@ -1,4 +1,4 @@
-//! `Producer` as a `tower::Service` of records, and `Producer::put_all`.
+//! Outcomes, capacity, and cancel safety of `Producer::put_all`.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use kinesis_sink::sim::{Latency, SimStream};
 use kinesis_sink::stream::{StreamDescription, describe_stream_fn};
 use kinesis_sink::{ErrorKind, KinesisSink, Producer, Record};
 use tokio::time::{Instant, sleep, timeout};
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, service_fn};
 
-fn producer(stream: &SimStream) -> Producer {
+pub fn producer(stream: &SimStream) -> Producer {
     KinesisSink::new(&stream.client(), "example").unwrap().spawn()
 }
 
 /// Returns a producer whose service rejects records with the data "bad".
-fn rejecting() -> Producer {
+pub fn rejecting() -> Producer {
     rejecting_with_buffer(10_000)
 }
 
@@ -33,62 +33,6 @@ fn rejecting_with_buffer(records: usize) -> Producer {
     let builder = KinesisSink::builder("example");
     let builder = builder.configure(|settings| settings.buffer_records = Some(records));
     builder.build_with(service).unwrap().spawn()
-}
-
-#[tokio::test(start_paused = true)]
-async fn service_call_returns_delivery() {
-    let stream = SimStream::new(1);
-    let mut service = producer(&stream);
-    let delivery = service.ready().await.unwrap().call(Record::from("one")).await.unwrap();
-    assert_eq!(delivery.shard_id(), "shardId-000000000000");
-    // In a web framework, each request handler has its own clone of the service.
-    let delivery = service.clone().oneshot(Record::from("two")).await.unwrap();
-    assert_eq!(delivery.attempts(), 1);
-    assert_eq!(stream.written().len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn layers_and_call_all_apply_to_records() {
-    let stream = SimStream::new(2);
-    let service = ServiceBuilder::new()
-        .map_request(|text: String| Record::from(text))
-        .concurrency_limit(50)
-        .timeout(Duration::from_secs(10))
-        .service(producer(&stream));
-    let texts = stream::iter(0..200).map(|number| number.to_string());
-    let deliveries: Vec<_> = service.call_all(texts).unordered().collect().await;
-    assert!(deliveries.iter().all(Result::is_ok));
-    assert_eq!(stream.written().len(), 200);
-}
-
-#[tokio::test(start_paused = true)]
-async fn service_is_pending_while_buffer_is_full() {
-    let latency = Latency::constant(Duration::from_millis(100));
-    let stream = SimStream::builder().with_latency(latency).build().unwrap();
-    let builder = KinesisSink::builder("example");
-    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
-    let mut service = builder.build(&stream.client()).unwrap().spawn();
-    let first = service.ready().await.unwrap().call(Record::from("one"));
-    assert!(service.ready().now_or_never().is_none(), "the buffer is full");
-    let full = service.clone().call(Record::from("not ready")).await.unwrap_err();
-    assert_eq!(full.kind(), ErrorKind::Full);
-    assert_eq!(full.into_record().unwrap().data(), "not ready");
-    first.await.unwrap();
-    service.ready().await.unwrap().call(Record::from("two")).await.unwrap();
-    service.close().await.unwrap();
-    assert_eq!(service.ready().await.unwrap_err().kind(), ErrorKind::Closed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn failed_call_returns_record() {
-    let mut service = rejecting();
-    let error = service.ready().await.unwrap().call(Record::from("bad")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Undelivered);
-    assert!(matches!(error.reason(), Some(FailureReason::Rejected(_))));
-    assert_eq!(error.into_record().unwrap().data(), "bad");
-    let keyless = Record::from("x").with_partition_key("");
-    let error = service.ready().await.unwrap().call(keyless).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidPartitionKey);
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,19 +254,6 @@ async fn put_all_ends_when_producer_stops() {
     let delivered = outcomes.iter().take_while(|(_, outcome)| outcome.is_ok()).count();
     assert!((1..2_000).contains(&delivered));
     assert!(outcomes[delivered..].iter().all(|(_, outcome)| outcome.is_err()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn rejected_call_frees_capacity() {
-    let stream = SimStream::new(1);
-    let builder = KinesisSink::builder("example");
-    let builder = builder.configure(|settings| settings.buffer_records = Some(1));
-    let producer = builder.build(&stream.client()).unwrap().spawn();
-    let mut service = producer.clone();
-    let large = Record::from(vec![0; 2 << 20]);
-    let error = service.ready().await.unwrap().call(large).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
-    producer.try_send(Record::from("there is capacity")).unwrap();
 }
 
 /// The buffer has the minimum size, and the number of pending outcomes can exceed it.

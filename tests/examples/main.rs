@@ -1,4 +1,13 @@
 //! Tests of the examples: the programs, and those of their parts that could lose records.
+//!
+//! | topic                                                   | module      |
+//! |---------------------------------------------------------|-------------|
+//! | `pipe`: formats, options, failures, shutdown, memory    | `pipe`      |
+//! | `http_ingest`, `lambda`, `offsets`, `socket`, demo runs | `pipelines` |
+//! | `checkpoint` and `fan_in`                               | `producer`  |
+//! | `aggregate`                                             | `aggregate` |
+//! | `observe` and the Grafana dashboard                     | `observe`   |
+//! | `soak`                                                  | `soak`      |
 
 #![cfg(feature = "aws-config")]
 

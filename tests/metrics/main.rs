@@ -1,4 +1,12 @@
 //! Tests of the metrics of a sink and of `MetricsLayer`, and of their documentation.
+//!
+//! | topic                                         | module       |
+//! |-----------------------------------------------|--------------|
+//! | counters, gauges, and histograms of a sink    | `sink`       |
+//! | metrics per shard, limit of shard labels      | `shards`     |
+//! | documented metric names                       | `names`      |
+//! | relations between metrics under random faults | `invariants` |
+//! | recorder used by the tests                    | `recorder`   |
 
 #![cfg(feature = "metrics")]
 

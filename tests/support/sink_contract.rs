@@ -61,10 +61,10 @@ macro_rules! contract {
             sink_is_unpin_and_send
             repeated_poll_ready_has_no_effect
             start_send_returns_record_when_full
-            poll_ready_is_pending_while_full
+            backpressure_makes_poll_ready_wait
             buffer_bytes_bounds_accepted_records
             flush_completes_when_all_are_delivered
-            close_is_idempotent_and_rejects_records
+            close_drains_buffer_then_rejects_records
             poll_ready_fails_only_after_close_completes
             close_through_adapters_delivers_all
             feed_returns_invalid_record
@@ -77,7 +77,7 @@ macro_rules! contract {
             slow_source_sends_once_per_round_trip
             idle_sink_sends_record_immediately
             batch_is_formed_when_service_is_ready
-            dropped_futures_do_not_lose_records
+            cancelled_futures_lose_no_record
             sink_moves_between_tasks
             ready_source_lets_other_tasks_run
             aggregates_are_encoded_over_many_polls
@@ -172,7 +172,7 @@ pub async fn start_send_returns_record_when_full<S: Subject>() {
     assert_eq!(service.delivered(), ["fits", "too many"]);
 }
 
-pub async fn poll_ready_is_pending_while_full<S: Subject>() {
+pub async fn backpressure_makes_poll_ready_wait<S: Subject>() {
     let service = MockService::delivering();
     let builder =
         KinesisSink::builder("example").configure(|settings| settings.buffer_records = Some(2));
@@ -229,7 +229,7 @@ pub async fn flush_completes_when_all_are_delivered<S: Subject>() {
     assert_ready_ok!(sink.enter(|cx, sink| sink.poll_flush(cx)));
 }
 
-pub async fn close_is_idempotent_and_rejects_records<S: Subject>() {
+pub async fn close_drains_buffer_then_rejects_records<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     sink.feed(Record::from("one")).await.unwrap();
@@ -504,7 +504,7 @@ pub async fn batch_is_formed_when_service_is_ready<S: Subject>() {
     assert_eq!(service.sizes(), [10], "the batch is formed once the service is ready");
 }
 
-pub async fn dropped_futures_do_not_lose_records<S: Subject>() {
+pub async fn cancelled_futures_lose_no_record<S: Subject>() {
     let service = MockService::delivering();
     let mut sink = S::new(&service);
     assert!(sink.send(Record::from("one")).now_or_never().is_none());

@@ -21,7 +21,7 @@ pub fn builder() -> SinkBuilder {
     })
 }
 
-fn milliseconds<const N: usize>(counts: [(u64, usize); N]) -> BTreeMap<u64, usize> {
+fn thousandths<const N: usize>(counts: [(u64, usize); N]) -> BTreeMap<u64, usize> {
     BTreeMap::from(counts)
 }
 
@@ -40,12 +40,12 @@ async fn retried_record_is_counted_once() {
     assert_eq!(recorder.counter("user_records_data_put"), sink.totals().delivered_bytes);
     assert_eq!(recorder.counter("kinesis_records_data_put"), sink.totals().entry_bytes);
     assert_eq!(recorder.counter("user_records_withdrawn"), 0);
-    assert_eq!(recorder.histogram("retries_per_record"), milliseconds([(0, 475), (1_000, 25)]));
+    assert_eq!(recorder.histogram("retries_per_record"), thousandths([(0, 475), (1_000, 25)]));
     assert_eq!(
         recorder.histogram("user_records_per_put_records_request"),
-        milliseconds([(25_000, 1), (500_000, 1)])
+        thousandths([(25_000, 1), (500_000, 1)])
     );
-    assert_eq!(recorder.histogram("user_records_per_kinesis_record"), milliseconds([(1_000, 525)]));
+    assert_eq!(recorder.histogram("user_records_per_kinesis_record"), thousandths([(1_000, 525)]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,9 +58,9 @@ async fn buffering_and_delivery_times_are_recorded() {
     sleep(Duration::from_millis(5)).await;
     sink.flush().await.unwrap();
 
-    assert_eq!(recorder.histogram("buffering_time"), milliseconds([(12, 1), (5, 1)]));
+    assert_eq!(recorder.histogram("buffering_time"), thousandths([(12, 1), (5, 1)]));
     // The round trip of 20 ms is added to the buffering time.
-    assert_eq!(recorder.histogram("delivery_time"), milliseconds([(32, 1), (25, 1)]));
+    assert_eq!(recorder.histogram("delivery_time"), thousandths([(32, 1), (25, 1)]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,8 +70,8 @@ async fn retried_record_has_one_buffering_time() {
     let mut sink = builder().build_with(service).unwrap();
     sink.send(Record::from("one")).await.unwrap();
 
-    assert_eq!(recorder.histogram("buffering_time"), milliseconds([(0, 1)]));
-    assert_eq!(recorder.histogram("retries_per_record"), milliseconds([(2_000, 1)]));
+    assert_eq!(recorder.histogram("buffering_time"), thousandths([(0, 1)]));
+    assert_eq!(recorder.histogram("retries_per_record"), thousandths([(2_000, 1)]));
     assert_eq!(recorder.histogram("delivery_time").values().sum::<usize>(), 1);
 }
 
@@ -200,7 +200,7 @@ async fn aggregates_count_as_one_kinesis_record() {
     let records = (0..100).map(|number| Ok(Record::from(("key", number.to_string()))));
     stream::iter(records).forward(&mut sink).await.unwrap();
 
-    assert_eq!(recorder.histogram("user_records_per_kinesis_record"), milliseconds([(100_000, 1)]));
+    assert_eq!(recorder.histogram("user_records_per_kinesis_record"), thousandths([(100_000, 1)]));
     assert_eq!(recorder.counter("user_records_put"), 100);
     assert_eq!(recorder.counter("kinesis_records_data_put"), sink.totals().entry_bytes);
     assert_eq!(recorder.histogram("delivery_time").values().sum::<usize>(), 100);

@@ -77,7 +77,7 @@ pub enum BuildError {
     NoListShards,
     /// A simulated stream cannot be changed as requested.
     ///
-    /// Requires the `sim` feature.
+    /// Requires the feature `sim`.
     #[cfg(feature = "sim")]
     #[error("{reason}")]
     #[non_exhaustive]

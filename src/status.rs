@@ -30,7 +30,7 @@ use crate::stream::StreamId;
 
 /// Snapshot of the status of a sink or a producer.
 ///
-/// With the `serde` feature, a status can be serialized, for example for a health endpoint. Durations and times are
+/// With the feature `serde`, a status can be serialized, for example for a health endpoint. Durations and times are
 /// serialized as seconds.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

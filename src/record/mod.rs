@@ -44,7 +44,7 @@ use crate::stream::StreamId;
 ///
 /// # Serialized form
 ///
-/// With the `serde` feature, a record can be serialized and deserialized, but its receipt is not serialized. The fields
+/// With the feature `serde`, a record can be serialized and deserialized, but its receipt is not serialized. The fields
 /// are
 ///
 /// - `data`: base64 with the standard alphabet and padding in human-readable formats, bytes in others;

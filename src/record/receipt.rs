@@ -120,7 +120,7 @@ impl fmt::Debug for Receipt {
 
 /// Position of a delivered record in the stream, its number of attempts, and the duration of the delivery.
 ///
-/// With the `serde` feature, a delivery can be serialized and deserialized. Durations are strings such as `"1s 500ms"`.
+/// With the feature `serde`, a delivery can be serialized and deserialized. Durations are strings such as `"1s 500ms"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

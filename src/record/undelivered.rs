@@ -26,7 +26,7 @@ use crate::stream::StreamId;
 ///
 /// # Serialized form
 ///
-/// With the `serde` feature, an undelivered record can be serialized and deserialized, for example as a line of JSON in
+/// With the feature `serde`, an undelivered record can be serialized and deserialized, for example as a line of JSON in
 /// a dead-letter file. All fields are serialized, so that the deserialized [record](Self::into_record) can be sent
 /// again. The fields are
 ///

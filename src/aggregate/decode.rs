@@ -208,7 +208,7 @@ impl Tables {
     }
 }
 
-/// Member as it is encoded: with key indexes instead of keys.
+/// Encoded member, which contains key indexes instead of keys.
 struct RawRecord<'a> {
     key: usize,
     hash_key: Option<usize>,
@@ -224,7 +224,7 @@ impl<'a> RawRecord<'a> {
                 (inner::EXPLICIT_HASH_KEY_INDEX, Value::Number(index)) => hash_key = Some(index),
                 (inner::DATA, Value::Bytes(bytes)) => data = Some(bytes),
                 (inner::PARTITION_KEY_INDEX..=inner::DATA, _) => return Err(Malformed),
-                // Tags and unknown fields.
+                // Skips tags and unknown fields.
                 _ => {}
             }
         }

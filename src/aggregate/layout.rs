@@ -10,7 +10,7 @@ use super::wire::{
 };
 use crate::record::{HashKey, Key};
 
-/// Layout of an aggregate. Determines the encoded size before the aggregate is encoded.
+/// Layout of an aggregate. It determines the encoded size before the aggregate is encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     partition_keys: Table<Key>,

@@ -1,8 +1,8 @@
-//! Aggregation format of the Kinesis Producer Library (KPL): several user records in the data of one Kinesis record.
+//! Aggregation format of the Kinesis Producer Library (KPL), which stores several user records in one Kinesis record.
 //!
-//! A shard accepts 1,000 Kinesis records per second, regardless of their size. The KPL therefore packs several user
-//! records into one Kinesis record. The Kinesis Client Library (KCL), the AWS libraries for Lambda, and other consumers
-//! deaggregate them. This module reads and writes the same format.
+//! A shard accepts 1,000 Kinesis records per second, regardless of their size. Aggregation raises the number of user
+//! records per second, because several of them share one Kinesis record. The Kinesis Client Library (KCL), the AWS
+//! libraries for Lambda, and other consumers unpack the aggregates. This module reads and writes the same format.
 //!
 //! # Reading
 //!
@@ -75,7 +75,7 @@
 //! ```
 //!
 //! Each distinct key is written once, in order of first occurrence. A member is a user record in the aggregate. It has
-//! an explicit hash key only if its producer set one. This module never writes tags. Source: the KPL's
+//! an explicit hash key only if its producer set one. This module never writes tags. The KPL specifies the format in
 //! `aggregation-format.md`.
 //!
 //! # Size
@@ -106,8 +106,8 @@
 //!   Groups, which are deprecated in protobuf, are not supported: a message with a group is invalid.
 //! - Members are numbered from 0 with sub-sequence numbers, and share the sequence number of the Kinesis record.
 //! - Nested aggregates are not unpacked: if the payload of a member is an aggregate, the member is returned with that
-//!   payload. The format cannot mark a payload as plain. If the payload of a plain record is an aggregate, the payload
-//!   is therefore unpacked, and the partition key of the plain record is lost.
+//!   payload. A plain record whose payload is an aggregate is unpacked and loses its partition key, because the format
+//!   cannot mark a payload as plain.
 //! - The KCL discards a **whole aggregate** if the hash key of any member is outside of the shard that contains the
 //!   aggregate. As for plain records, the hash key of a member is its explicit hash key, or the MD5 digest of its
 //!   partition key if it has none. All members must therefore belong to the same shard. Send the aggregate with a
@@ -135,7 +135,7 @@ pub(crate) use layout::Layout;
 
 use crate::record::{HashKey, Key};
 
-/// User record in an aggregate.
+/// A user record in an aggregate.
 ///
 /// Cloning a member does not copy its payload. The `Debug` output includes sizes but never the payload or the keys.
 #[derive(Clone, PartialEq, Eq)]
@@ -185,14 +185,14 @@ impl Member {
         self.explicit_hash_key
     }
 
-    /// Returns the position of the member in the aggregate that it was read from, starting at 0. Returns `None` for
-    /// plain data and for members that were created with [`new`](Self::new).
+    /// Returns the position of the member in its aggregate, starting at 0. Returns `None` for plain data and for
+    /// members created with [`new`](Self::new).
     #[must_use]
     pub fn sub_sequence_number(&self) -> Option<u64> {
         self.sub_sequence_number
     }
 
-    /// Consumes the member and returns its payload without a copy.
+    /// Consumes the member and returns its payload without copying it.
     #[must_use]
     pub fn into_data(self) -> Bytes {
         self.data

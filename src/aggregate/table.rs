@@ -30,8 +30,8 @@ impl<T: Clone + Eq + Hash> Table<T> {
         self.entries.iter()
     }
 
-    /// Returns the index of `entry`, or the index that it would get if it is new. The entry at index `hint` is compared
-    /// first.
+    /// Returns the index of `entry`, or the next free index if `entry` is new. Compares `entry` with the one at index
+    /// `hint` first.
     pub(super) fn index_of(&self, entry: &T, hint: Option<u32>) -> u32 {
         if let Some(hint) = hint
             && self.entries[hint as usize] == *entry

@@ -79,7 +79,7 @@ impl<'a> Fields<'a> {
             }
             FIXED_64 => self.take(8).map(|_| Value::Fixed)?,
             FIXED_32 => self.take(4).map(|_| Value::Fixed)?,
-            // Groups, which the format does not use, and invalid wire types.
+            // Rejects groups, which the format does not use, and invalid wire types.
             _ => return Err(Malformed),
         };
         Ok((number, value))

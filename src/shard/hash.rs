@@ -10,8 +10,8 @@ use crate::record::HashKey;
 /// explicit hash key, the service uses that key instead. Streams with the distribution
 /// [`Auto`](crate::stream::Distribution::Auto) ignore both keys.
 ///
-/// Source: PutRecords API reference, "an MD5 hash function is used to map partition keys to 128-bit
-/// integer values and to map associated data records to shards". The byte order is that of AWS's producer library.
+/// The PutRecords API reference states that "an MD5 hash function is used to map partition keys to 128-bit integer
+/// values and to map associated data records to shards". The byte order is that of the Kinesis Producer Library.
 ///
 /// ```
 /// use kinesis_sink::shard::hash_of;
@@ -46,13 +46,13 @@ impl HashRange {
         (start <= end).then_some(Self { start, end })
     }
 
-    /// Returns the first hash key.
+    /// Returns the first hash key of the range.
     #[must_use]
     pub fn start(&self) -> HashKey {
         self.start
     }
 
-    /// Returns the last hash key.
+    /// Returns the last hash key of the range.
     #[must_use]
     pub fn end(&self) -> HashKey {
         self.end

@@ -6,7 +6,7 @@ use super::hash_of;
 use crate::record::{HashKey, Key};
 
 /// Number of cached keys. Each slot takes 40 bytes, so the cache takes 320 KiB. A key of more than 23 bytes takes up to
-/// 1 KiB in addition, on the heap.
+/// 1 KiB of additional heap memory.
 const SLOTS: usize = 8_192;
 
 /// Cache of the [hashes](hash_of) of recent partition keys.

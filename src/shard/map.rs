@@ -14,19 +14,19 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Creates a shard with the given id, such as `shardId-000000000000`, which accepts the records in `range`.
+    /// Creates a shard with the given id, such as `shardId-000000000000`, and the given range of hash keys.
     #[must_use]
     pub fn new(id: impl AsRef<str>, range: HashRange) -> Self {
         Self { id: SmolStr::new(id), range }
     }
 
-    /// Returns the id.
+    /// Returns the id of the shard.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Returns the range of hash keys whose records the shard accepts.
+    /// Returns the range of hash keys accepted by the shard.
     #[must_use]
     pub fn range(&self) -> HashRange {
         self.range
@@ -42,7 +42,7 @@ pub(crate) struct ShardMap {
 }
 
 impl ShardMap {
-    /// Creates a map of `shards`, which can be in any order. There can be gaps between the ranges, since a list that is
+    /// Creates a map of `shards`, which can be in any order. There can be gaps between the ranges, because a list
     /// requested during a reshard can be incomplete. Returns an error if the list is empty, an id occurs twice, or two
     /// ranges overlap.
     pub(crate) fn new(shards: Vec<Shard>) -> Result<Self, ShardMapError> {
@@ -68,7 +68,7 @@ impl ShardMap {
         Ok(Self { shards, by_id })
     }
 
-    /// Returns the shard whose range contains `hash`, or `None` in a gap.
+    /// Returns the shard whose range contains `hash`, or `None` if `hash` is in a gap.
     pub(crate) fn find(&self, hash: HashKey) -> Option<&Arc<Shard>> {
         let after = self.shards.partition_point(|shard| shard.range.start() <= hash);
         self.shards[..after].last().filter(|shard| shard.range.contains(hash))
@@ -172,7 +172,7 @@ mod tests {
         ) {
             let mut missing = missing.into_iter();
             let mut shards = shards_at(places.iter().copied());
-            // The first shard is kept, since a map is never empty.
+            // The first shard stays in the list, because a map must contain at least one shard.
             let first = shards.remove(0);
             shards.retain(|_| !missing.next().unwrap_or(false));
             shards.push(first);

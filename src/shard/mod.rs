@@ -1,6 +1,6 @@
 //! The hash ring of a stream and the shards that divide it.
 //!
-//! The hash keys of a stream range from 0 to 2^128 - 1. The open shards divide this range, so that each shard has a
+//! The hash keys of a stream range from 0 to 2^128 - 1. The open shards divide this range, and each of them owns one
 //! [`HashRange`]. The service writes a record to the shard whose range contains the explicit hash key of the record. If
 //! the record has no explicit hash key, the service uses the [hash](hash_of) of the partition key:
 //!

@@ -1,8 +1,8 @@
 /// Map from positions on the hash ring to owners. A position is the value of a hash key. Lookups are best-effort: the
 /// returned owner can be wrong.
 ///
-/// The range of an owner extends from the lowest to the highest position that was learned for this owner. A position
-/// between two ranges is attributed to the owner of the nearer range.
+/// The range of an owner extends from the lowest to the highest position learned for this owner. A lookup between two
+/// ranges returns the owner of the nearer range.
 #[derive(Debug, Clone)]
 pub(crate) struct Ring<T> {
     /// Sorted and disjoint.
@@ -39,7 +39,7 @@ impl<T: Copy + PartialEq> Ring<T> {
         self.ranges.len() > 1
     }
 
-    /// Returns the owner if exactly one is known.
+    /// Returns the owner if the ring has exactly one.
     pub(crate) fn only(&self) -> Option<T> {
         match &self.ranges[..] {
             [range] => Some(range.owner),
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(merged.learn(70, 'm'), ['r']);
         assert_eq!(merged.learn(20, 'm'), ['l']);
         assert_eq!((merged.len(), merged.knows(45, 'm')), (1, true));
-        // A late response to a request from before the merge.
+        // This response is late, because its request was sent before the merge.
         assert_eq!(merged.learn(30, 'l'), ['m']);
         assert_eq!(merged.learn(30, 'm'), ['l']);
     }

@@ -29,8 +29,8 @@ const MIN_OF_TARGET: f64 = 0.5;
 /// consists of the requests that were sent before the congestion was detected.
 const MIN_OF_EVENT: f64 = 0.8;
 
-/// Lower bound of the share when a pause ends, as a fraction of the previous share. After a pause, the accepted rate
-/// can be low only because few entries were sent.
+/// Lower bound of the share when a pause ends, as a fraction of the previous share. After a pause, a low accepted rate
+/// may mean only that few entries were sent.
 const MIN_AFTER_PAUSE: f64 = 0.5;
 
 /// Seconds without accepted entries after which the average `recent` is used if it exceeds the rate of the last second.
@@ -46,8 +46,8 @@ const MIN_GOOD: f64 = 0.02;
 /// bound is at least the quota of one shard.
 const MAX_OF_ACCEPTED: f64 = 2.0;
 
-/// Number of throttled entries beyond noise above which the shard is congested. The count decays with the time constant
-/// [`CONGESTION_MEMORY`], in seconds.
+/// Number of throttled entries beyond noise above which the shard is considered congested. The count decays with the
+/// time constant [`CONGESTION_MEMORY`], in seconds.
 const CONGESTION: f64 = 1.5;
 const CONGESTION_MEMORY: f64 = 0.3;
 /// Congestion above which the batch shrinks.
@@ -68,8 +68,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_millis(150);
 const MAX_PAUSE_IN_OUTAGE: Duration = Duration::from_secs(1);
 
-/// Initial batch size, in seconds of the quota. The batch shrinks on congestion, since the token bucket of the service
-/// might be smaller than the batch. Without congestion the batch grows, so that requests contain more entries.
+/// Initial batch size, in seconds of the quota. The batch shrinks on congestion, because the token bucket of the
+/// service might be smaller than the batch. Without congestion the batch grows, so that requests contain more entries.
 pub(super) const FIRST_BATCH: f64 = 0.04;
 const MIN_BATCH: f64 = 0.005;
 const MAX_BATCH: f64 = 0.06;
@@ -217,8 +217,8 @@ impl Controller {
         self.share = self.share.clamp(self.lowest, self.highest * self.per_accepted());
     }
 
-    /// Returns the number of throttled entries beyond noise, which can be negative, and the number of entries whose
-    /// throttling the rate can have caused.
+    /// Returns the number of throttled entries beyond noise, which can be negative, and the number of entries that may
+    /// have been throttled because of the send rate.
     fn excess(&mut self, outcome: &ShardOutcome, next: u64, now: Instant) -> (f64, u32) {
         if let Some(unordered) = &mut self.unordered {
             let entries = f64::from(outcome.entries);

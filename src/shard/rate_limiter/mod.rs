@@ -17,7 +17,7 @@ use self::controller::{Controller, FIRST_BATCH};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Quota {
     pub(crate) records: f64,
-    /// Includes partition keys.
+    /// Bytes per second, including partition keys.
     pub(crate) bytes: f64,
 }
 
@@ -28,7 +28,7 @@ impl Quota {
     }
 }
 
-/// Result of one request for the entries of one shard. Contains only accepted and throttled entries.
+/// Result of one request for the entries of one shard. Counts only accepted and throttled entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct ShardOutcome {
     pub(crate) request: u64,
@@ -70,12 +70,12 @@ impl ShardOutcome {
 /// to the responses of the shard.
 ///
 /// Each entry takes one record token, and one byte token per byte. An entry that needs more tokens than the bucket can
-/// contain is sent once the bucket is full. It leaves a deficit: the number of tokens is negative until the refill has
-/// compensated for it.
+/// contain is sent once the bucket is full. It leaves a deficit, which means that the number of tokens is negative
+/// until enough tokens have been added.
 #[derive(Debug, Clone)]
 pub(crate) struct RateLimiter {
     quota: Quota,
-    /// `None` while the rate is unlimited, that is, while no shard is known and no entry has been throttled.
+    /// `None` while the rate is unlimited, because the shard is unknown and no entry has been throttled.
     controller: Option<Controller>,
     is_of_shard: bool,
     record_tokens: f64,
@@ -95,7 +95,7 @@ const BURST: f64 = 0.25;
 const PROBE: f64 = 0.008;
 
 /// Maximum time to refill the deficit of one entry, in seconds. If the refill takes longer even at the whole quota,
-/// that time is the maximum. The maximum bounds the time between two probes of a busy shard.
+/// that time applies instead. The limit bounds the time between two probes of a busy shard.
 const MAX_DEFICIT_WAIT: f64 = 5.0;
 
 /// Maximum time to wait for the tokens of a batch, in seconds. Waiting for a batch prevents requests with few entries.
@@ -135,7 +135,7 @@ impl RateLimiter {
         }
     }
 
-    /// Returns the initial share, at most 1, for the limiter of a shard that replaces this limiter.
+    /// Returns the initial share of the limiter that replaces this one when the shard is known. The share is at most 1.
     pub(crate) fn share(&self) -> f64 {
         self.controller.as_ref().map_or(1.0, |controller| controller.share().min(1.0))
     }
@@ -256,7 +256,7 @@ impl RateLimiter {
             outcome.trailing = outcome.throttled;
         }
         if self.controller.is_none() && outcome.throttled > 0 {
-            // At least the quota of one shard, since every stream has a shard.
+            // The rate is at least the quota of one shard, because every stream has a shard.
             let share = self.usage.max(1.0);
             self.controller =
                 Some(Controller::new(share, min_share(self.quota), f64::INFINITY, outcome.request));

@@ -17,7 +17,7 @@ const UNLIKELY: f64 = 0.002;
 /// The rate limiter of a shard accepts the entries of a request in order and, once it has no tokens, throttles the
 /// rest. If an entry is throttled before an accepted entry of the same request, there must be another cause, such as a
 /// front end with stale counters, an injected fault, or another producer. The estimate counts only these throttled
-/// entries. The last accepted entry is left out, since it is accepted by definition.
+/// entries. The last accepted entry is not counted, because it is accepted by definition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Noise {
     probability: f64,

@@ -87,7 +87,7 @@ fn quota_bounds_rate_after_first_burst() {
     assert_eq!(first, 40, "the first batch");
     let (sent, _) = harness.run(100, 10.0, |_| true);
     assert!((9_900..=10_100).contains(&sent), "{sent}");
-    // Entries of 50 KiB are limited by bytes.
+    // The byte quota limits entries of 50 KiB.
     let mut harness = Harness::new(1.0);
     harness.run(51_200, 1.0, |_| true);
     let (sent, _) = harness.run(51_200, 10.0, |_| true);

@@ -20,8 +20,8 @@ impl LastSecond {
         self.slots[self.slot as usize % SLOTS] += accepted;
     }
 
-    /// Returns the accepted cost per second, averaged over the last second. During the first second, averages over the
-    /// time since the first call, but over at least 0.1 s.
+    /// Returns the accepted cost per second, averaged over the last second. During the first second, the average covers
+    /// the time since the first call, but at least 0.1 s.
     pub(super) fn rate(&mut self, now: Instant) -> f64 {
         self.advance(now);
         let total: f64 = self.slots.iter().sum();

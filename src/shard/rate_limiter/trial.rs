@@ -26,7 +26,7 @@ const MAX_DURATION: f64 = 3.0;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
     phase: Phase,
-    /// Noise that is known not to depend on the rate.
+    /// Noise that does not depend on the rate, according to the last trial.
     confirmed: f64,
 }
 

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 /// Grace period during which a series of failures is tolerated.
 ///
-/// At most [`MAX_GAP`](Self::MAX_GAP) is counted between two failures, because no request fails while a sink is not
+/// Counts at most [`MAX_GAP`](Self::MAX_GAP) between two failures, because no request can fail while the sink is not
 /// polled or its process is suspended.
 #[derive(Debug, Clone)]
 pub(super) struct GracePeriod {

@@ -27,9 +27,9 @@ use crate::status::Fault;
 
 /// Health of the stream, which depends on failures of whole requests.
 ///
-/// While requests fail, one request at a time is sent after a backoff to probe the stream. After a success, the number
-/// of requests that may be in flight grows again. It is doubled by each response that is fast compared to the timeout.
-/// A fatal error is reported once.
+/// While requests fail, the pipeline sends one request at a time, after a backoff, to probe the stream. After a
+/// success, the maximum number of requests in flight grows again. Each response that is fast compared to the timeout
+/// doubles it. A fatal error is reported once.
 #[derive(Debug)]
 pub(crate) struct Health {
     backoff: Backoff,
@@ -44,7 +44,7 @@ pub(crate) struct Health {
     blocked: GracePeriod,
     fatal: Fatal,
     fatal_since: Option<Instant>,
-    /// Time of the first failure after the latest success, and the latest error.
+    /// Time of the first failure since the last success, and the latest error.
     failing: Option<(Instant, Arc<AttemptError>)>,
 }
 
@@ -54,7 +54,8 @@ enum Fatal {
     #[default]
     No,
     Unreported(BoxError, Arc<AttemptError>),
-    /// The owner has taken the error. Fatal errors of requests that were sent before the failure was known are ignored.
+    /// The owner has taken the error. If a request sent before this failure also fails with a fatal error, that error
+    /// is not reported.
     Reported(Arc<AttemptError>),
 }
 
@@ -78,7 +79,7 @@ pub(super) struct Failure {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Request, or a service that did not become ready.
+    /// A request failed, or the service did not become ready.
     Request {
         entries: usize,
     },
@@ -184,8 +185,8 @@ impl Health {
         self.timeout_factor.fail(took, factor, is_repeated);
     }
 
-    /// Resets the grace periods and clears a reported fatal error. A response shows that the service has authenticated
-    /// the request.
+    /// Resets the grace periods and clears a reported fatal error, because a response shows that the service has
+    /// authenticated the request.
     pub(super) fn on_response(&mut self) {
         self.credentials.reset();
         self.blocked.reset();
@@ -237,7 +238,7 @@ impl Health {
         let is_new = self.backoff.is_new_failure(request);
         match (origin, class) {
             (Origin::Lookup, _) => self.outages.lookup_failed(&error, now),
-            // A request that was rejected by a layer to shed load does not indicate an outage.
+            // A request rejected by a load-shedding layer does not indicate an outage.
             (Origin::Request { .. }, ErrorClass::NotSent) => {}
             (Origin::Request { entries }, ErrorClass::Throttled) => {
                 self.outages.request_throttled(entries, &error, now);
@@ -285,8 +286,8 @@ impl Health {
         self.outages.take_last_report()
     }
 
-    /// Takes the number of failed records since the last report, and the latest failure reason. Returns `None` if the
-    /// last report was less than a minute ago.
+    /// Takes the number of records that have failed since the last report, and the latest failure reason. Returns
+    /// `None` if no record has failed, or if the last report was less than a minute ago.
     pub(crate) fn take_failed_records(&mut self, now: Instant) -> Option<(u64, FailureReason)> {
         self.outages.take_failed_records(now)
     }
@@ -302,7 +303,7 @@ impl Health {
         self.blocked.reset();
     }
 
-    /// Returns the fatal error. A reported error is cleared by the next response.
+    /// Returns the fatal error. The next response clears a reported error.
     pub(crate) fn fatal_error(&self) -> Option<&Arc<AttemptError>> {
         match &self.fatal {
             Fatal::Unreported(_, error) | Fatal::Reported(error) => Some(error),

@@ -104,8 +104,8 @@ impl Episode {
         self.succeeding_since.map(|since| since + QUIET_PERIOD)
     }
 
-    /// Returns the time of the next report. Only an urgent report is due while requests succeed. Otherwise, the next
-    /// report follows the next failure or the end of the episode.
+    /// Returns the time of the next report. While requests succeed, only an urgent report is due, because all others
+    /// wait for the next failure or the end of the episode.
     fn report_is_due_at(&self) -> Option<Instant> {
         if self.is_urgent {
             return Some(self.failing_since);
@@ -118,8 +118,8 @@ impl Episode {
         Some(due_at).filter(|_| self.succeeding_since.is_none())
     }
 
-    /// Returns the time at which a report can become due. If the sink is idle, it sends no requests, so that only the
-    /// end of the episode is reported.
+    /// Returns the time at which a report can become due. If the sink is idle, it sends no requests, so only the end of
+    /// the episode is reported.
     fn wakeup(&self, is_idle: bool) -> Option<Instant> {
         match self.ends_at() {
             Some(end) => Some(end).filter(|_| self.reported_at.is_some()),
@@ -176,7 +176,7 @@ impl KeptFailures {
     }
 }
 
-/// Current episodes, and failures that are not reported yet.
+/// Current episodes, and failures that have not been reported yet.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Outages {
     requests: Option<Episode>,
@@ -189,8 +189,8 @@ pub(in crate::pipeline) struct Outages {
 }
 
 impl Outages {
-    /// Records a failed request. `is_new` is `false` if the request was already in flight at an earlier failure. Such a
-    /// failure is only counted.
+    /// Records a failed request. `is_new` is `false` if the request was already in flight when an earlier request
+    /// failed. Such a failure is counted, but does not begin an outage.
     pub(in crate::pipeline) fn request_failed(
         &mut self,
         error: &Arc<AttemptError>,
@@ -208,14 +208,15 @@ impl Outages {
         }
     }
 
-    /// Records a failed lookup. A few failures are not reported, because the sink then continues without the result.
+    /// Records a failed lookup. A few failed lookups are not reported, because the sink continues without their
+    /// results.
     pub(in crate::pipeline) fn lookup_failed(&mut self, error: &Arc<AttemptError>, now: Instant) {
         let episode = Episode::of_failure(&mut self.requests, error, FAILING_AFTER, now);
         episode.total += 1;
         episode.failed += 1;
     }
 
-    /// Records a fatal error. The caller has already recorded the failed request or lookup.
+    /// Records a fatal error. The caller must record the failed request or lookup first.
     pub(in crate::pipeline) fn fatal(&mut self, error: &Arc<AttemptError>, now: Instant) {
         if self.requests.is_none() {
             self.request_failed(error, true, now);
@@ -250,7 +251,7 @@ impl Outages {
         self.entry_failures.error = Some(error.clone());
     }
 
-    /// Records a response. The caller has already recorded the failed entries of the response.
+    /// Records a response. The caller must record the failed entries of the response first.
     pub(in crate::pipeline) fn response(&mut self, entries: usize, now: Instant) {
         self.succeeded(now);
         self.settle_entries(entries, now);
@@ -289,8 +290,8 @@ impl Outages {
         self.kept.reason = Some(reason.clone());
     }
 
-    /// Takes the number of failed records since the last report, and the latest failure reason. Returns `None` if the
-    /// last report was less than a minute ago.
+    /// Takes the number of records that have failed since the last report, and the latest failure reason. Returns
+    /// `None` if no record has failed, or if the last report was less than a minute ago.
     pub(in crate::pipeline) fn take_failed_records(
         &mut self,
         now: Instant,
@@ -328,7 +329,7 @@ impl Outages {
             .or_else(|| report(&mut self.entries, OutageKind::EntriesFailing))
     }
 
-    /// Removes ended episodes, and returns the final report of one that was reported before.
+    /// Removes ended episodes. Returns the final report of an episode that has been reported before.
     fn take_ended(&mut self, ends: impl Fn(&Episode) -> bool) -> Option<Report> {
         let kind = self.kind();
         let report = |episode: Episode, kind| {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Limit for the number of entries per request, set after requests have failed as a whole.
+/// Limit on the number of entries per request. It applies after requests have failed as a whole.
 ///
 /// A failure halves the limit. A response raises it, at most to twice the number of entries sent, if a larger request
 /// is expected to complete before its timeout. The latency per entry is estimated from requests of different sizes.
@@ -25,8 +25,8 @@ impl RequestSize {
         self.max = Some(self.max().min(entries / 2).max(1));
     }
 
-    /// Records a response. `timeout` is the timeout of the next request, if it is known. `limit` is the maximum number
-    /// of entries when nothing fails.
+    /// Records a response. `timeout` is the timeout of the next request, or `None` if no timeout has been measured.
+    /// `limit` is the maximum number of entries when nothing fails.
     pub(in crate::pipeline) fn succeed(
         &mut self,
         entries: usize,

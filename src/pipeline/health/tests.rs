@@ -139,7 +139,7 @@ fn throttle_resets_credentials_timeout() {
 }
 
 #[test]
-fn missing_stream_forgets_its_shards() {
+fn missing_stream_returns_forget_shards() {
     let mut harness = Harness::new();
     let request = harness.send();
     assert_eq!(harness.fail(request, ErrorClass::Fatal, NO_STREAM), Effect::ForgetShards);

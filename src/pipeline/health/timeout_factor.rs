@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// Factor by which the timeout of the next request exceeds the default timeout.
 ///
-/// The default timeout is not known to the pipeline. It is measured from requests that time out.
+/// The pipeline does not know the default timeout, so it measures the duration of requests that time out.
 #[derive(Debug, Clone)]
 pub(super) struct TimeoutFactor {
     factor: u32,
@@ -12,7 +12,7 @@ pub(super) struct TimeoutFactor {
 }
 
 impl TimeoutFactor {
-    /// Maximum factor. With it, the default timeout of 10 s exceeds the maximum request timeout of 10 minutes.
+    /// Maximum factor. It raises the default timeout of 10 s above the maximum request timeout of 10 minutes.
     const MAX: u32 = 64;
 
     pub(super) fn new() -> Self {
@@ -23,8 +23,8 @@ impl TimeoutFactor {
         self.factor
     }
 
-    /// Records a request that timed out. `is_repeated` is `true` if some of its records have failed before. The factor
-    /// is then doubled.
+    /// Records a request that timed out. `is_repeated` is `true` if some of its records have failed before. If so, the
+    /// factor is doubled.
     pub(super) fn fail(&mut self, took: Duration, factor: u32, is_repeated: bool) {
         if factor == 1 || self.default.is_none() {
             self.default = Some(took / factor);

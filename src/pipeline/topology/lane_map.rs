@@ -9,8 +9,8 @@ use crate::pipeline::entry::{QueuedEntry, Route};
 use crate::pipeline::in_flight::Completion;
 use crate::shard::{Ring, ShardMap};
 
-/// Map from positions of the hash ring to lanes, based on listed or learned shards. Used for rate limits, and never as
-/// proof of a placement.
+/// Maps positions of the hash ring to lanes. The map is built from listed and learned shards. It must not be used to
+/// prove a placement, because learned shards can be wrong.
 #[derive(Debug)]
 pub(super) struct LaneMap {
     ring: Ring<LaneId>,
@@ -18,33 +18,33 @@ pub(super) struct LaneMap {
     lanes: Vec<LaneSlot>,
     unused: Vec<LaneId>,
     stale: BTreeSet<LaneId>,
-    /// Closed shards, each with the number of the first request that was sent after the shard was known to be closed.
+    /// Closed shards, each with the number of the first request sent after the sink learned that the shard is closed.
     closed: HashMap<SmolStr, u64>,
 }
 
 #[derive(Debug, Default)]
 struct LaneSlot {
     shard: Option<SmolStr>,
-    /// Number of the first request after the shard became known.
+    /// Number of the first request sent after the sink learned of the shard.
     since: u64,
-    /// Incremented when the shard is closed, and when a shard list is applied.
+    /// Incremented when the shard is closed or a shard list is applied, so that older routes are no longer current.
     generation: u32,
 }
 
-/// Lane of a newly known shard.
+/// Lane opened for a new shard.
 #[derive(Debug)]
 pub(crate) struct OpenedLane {
     pub(crate) id: LaneId,
     pub(crate) replaces: Option<LaneId>,
 }
 
-/// Change to the map after a response has named the shard of a position. Later variants take precedence.
+/// Effect of an observed shard on the map. Later variants take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RingUpdate {
-    /// Position in the known range of the shard, or next to it.
+    /// The position is in the known range of the shard, or next to it.
     Extent,
     NewShard,
-    /// Position in the range of another shard, which must therefore be closed.
+    /// The position was in the range of another shard, so the other shard must be closed.
     Contradiction,
 }
 
@@ -66,7 +66,8 @@ impl LaneMap {
         self.by_shard.len()
     }
 
-    /// Returns `true` if several shards are known, so that the lane of a record depends on its hash key.
+    /// Returns `true` if the map contains several shards, which means that the lane of a record depends on its hash
+    /// key.
     pub(super) fn has_multiple_shards(&self) -> bool {
         self.ring.has_multiple_owners()
     }
@@ -75,8 +76,8 @@ impl LaneMap {
         self.lanes[lane as usize].shard.as_ref()
     }
 
-    /// Returns a route without an ordering key. With [several shards](Self::has_multiple_shards), the caller must have
-    /// computed the hash key.
+    /// Returns a route without an ordering key. If there are [several shards](Self::has_multiple_shards), the caller
+    /// must compute the hash key first.
     pub(super) fn route(&self, record: &BufferedRecord) -> Route {
         let located = if self.has_multiple_shards() {
             record.position().and_then(|position| self.ring.locate(position))
@@ -102,7 +103,8 @@ impl LaneMap {
         self.stale.insert(lane);
     }
 
-    /// Records which shard owns a position according to a response. Closes shards that the response contradicts.
+    /// Records that a response names `shard_id` as the owner of `position`. Closes the shards contradicted by the
+    /// response.
     pub(super) fn learn(
         &mut self,
         position: u128,
@@ -127,7 +129,7 @@ impl LaneMap {
         }
     }
 
-    /// Replaces the map with a shard list. `next` is the number of the next request. All lanes become stale.
+    /// Replaces the map with a shard list. `next` is the number of the next request. Marks all lanes as stale.
     pub(super) fn apply_list(&mut self, list: &ShardMap, next: u64, opened: &mut Vec<OpenedLane>) {
         let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
         let mut pieces = Vec::new();
@@ -170,8 +172,8 @@ impl LaneMap {
         stale
     }
 
-    /// Records that a shard is closed. A response to a request that was sent before the shard was known can contain the
-    /// parent of the shard, and proves nothing.
+    /// Records that a shard is closed, unless `request` was sent before the sink learned of the shard. The response can
+    /// then name the parent of the shard, which does not prove that the shard is closed.
     fn record_closed(&mut self, lane: LaneId, request: u64, next: u64) {
         let slot = &self.lanes[lane as usize];
         let Some(shard) = slot.shard.as_ref().filter(|_| slot.since <= request) else { return };
@@ -181,7 +183,8 @@ impl LaneMap {
         self.closed.insert(shard.clone(), next);
     }
 
-    /// Returns `true` if `request` was sent after this shard was closed, so that the shard cannot have accepted it.
+    /// Returns `true` if the shard was closed before `request` was sent, which means that it cannot have accepted the
+    /// request.
     pub(super) fn was_closed(&self, shard_id: &str, request: u64) -> bool {
         self.closed.get(shard_id).is_some_and(|&from| from <= request)
     }
@@ -220,7 +223,8 @@ impl LaneMap {
         self.stale.insert(lane);
     }
 
-    /// Returns `true` if the route of the entry was certain and is confirmed, so that there is nothing to learn.
+    /// Returns `true` if the response confirms the certain route of an entry, which means that there is nothing to
+    /// learn.
     #[inline]
     pub(super) fn confirms(&self, entry: &QueuedEntry, shard_id: &str) -> bool {
         let route = entry.route;

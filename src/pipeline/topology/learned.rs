@@ -6,21 +6,21 @@ use super::lane_map::{LaneMap, OpenedLane, RingUpdate};
 use crate::limits::{MAX_LEARNED_SHARDS, MAX_SHARD_ID_BYTES};
 use crate::pipeline::in_flight::Completion;
 
-/// Number of consecutive contradictory responses after which the service is assumed to ignore keys. A reshard causes
-/// one or two.
+/// Number of consecutive contradictory responses after which the sink assumes that the service ignores keys. A reshard
+/// causes only one or two.
 const MAX_CONTRADICTIONS: u32 = 10;
 
-/// Inverse of the share of misrouted entries above which the backlog is rerouted: 1 in 20. A lower share is tolerated,
+/// Inverse of the fraction of misrouted entries above which the backlog is rerouted. A smaller fraction is tolerated,
 /// because some entries near shard boundaries are misrouted after the start.
 const MISROUTE_RATIO: usize = 20;
 
-/// Duration for which learning is paused after [`MAX_CONTRADICTIONS`].
+/// Duration for which learning pauses after [`MAX_CONTRADICTIONS`] contradictory responses.
 const LEARNING_PAUSE: Duration = Duration::from_secs(60);
 
-/// Shards that are learned from responses.
+/// Shards learned from responses.
 #[derive(Debug)]
 pub(crate) struct LearnedShards {
-    /// Positions of the hash ring and the shards that own them.
+    /// Observed positions of the hash ring, each with the shard that owns it.
     observations: Vec<(u128, SmolStr)>,
     misrouted: usize,
     contradictions: u32,
@@ -30,13 +30,13 @@ pub(crate) struct LearnedShards {
     listed: usize,
 }
 
-/// Effect of the observations of a response.
+/// Effect of a response on the learned shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
     Unchanged,
     /// The backlog must be rerouted.
     Misrouted,
-    /// A shard is new. The backlog must be rerouted, and the list is outdated.
+    /// The map has changed. The backlog must be rerouted, and the shard list is outdated.
     Changed,
     /// The responses contradict each other or name too many shards, so the map must be discarded.
     Contradictory,
@@ -74,7 +74,7 @@ impl LearnedShards {
     }
 
     pub(super) fn observe(&mut self, position: u128, shard_id: &str, is_misrouted: bool) {
-        // Real shard ids are not longer than this limit. Storing longer ones would waste memory.
+        // Longer ids are not stored, because no real shard id exceeds this limit.
         if shard_id.len() <= MAX_SHARD_ID_BYTES {
             self.misrouted += usize::from(is_misrouted);
             self.observations.push((position, SmolStr::new(shard_id)));
@@ -104,8 +104,8 @@ impl LearnedShards {
         } else {
             self.contradictions = 0;
         }
-        // An endpoint that returns a different shard for each record causes no contradiction, but would exhaust the
-        // memory.
+        // Without this limit, an endpoint that returns a different shard for each record would exhaust the memory,
+        // because it causes no contradiction.
         let max_shards = self.listed + self.max_shards;
         let has_too_many = update > RingUpdate::Extent && lanes.shards() > max_shards;
         if self.contradictions >= MAX_CONTRADICTIONS || has_too_many {

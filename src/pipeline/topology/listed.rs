@@ -9,14 +9,14 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::record::HashKey;
 use crate::shard::{Shard, ShardMap};
 
-/// Latest shard list of the stream. Predicts the shards of aggregates, and proves whether written aggregates are in the
-/// right shard.
+/// Latest shard list of the stream. The list predicts the shards of aggregates, and verifies the shards of written
+/// aggregates.
 #[derive(Debug, Default)]
 pub(super) struct ListedShards {
     list: Option<ShardMap>,
     /// Set to `true` if shards are predicted from this list. A failed listing or a new shard suspends predictions.
     predicts: bool,
-    /// Shards that are not predicted until the next list.
+    /// Shards that are not predicted until the next list arrives.
     suspended: HashSet<SmolStr>,
     /// Shards that occur in responses but not in the list.
     unlisted: HashSet<SmolStr>,
@@ -79,9 +79,8 @@ impl ListedShards {
         is_listed && self.predicts && self.suspended.insert(SmolStr::new(shard.id()))
     }
 
-    /// Suspends all predictions after a wrong one. If the next list is the same, no reshard explains the wrong
-    /// prediction, and the list becomes invalid. Returns `false` without an effect if the list has changed since the
-    /// prediction.
+    /// Suspends all predictions after a wrong one. If the next list is the same, it becomes invalid, because no reshard
+    /// explains the wrong prediction. Does nothing and returns `false` if the list has changed since the prediction.
     pub(super) fn invalidate_if_repeated(&mut self, predicted: &Shard) -> bool {
         let listed = self.valid().and_then(|list| list.by_id(predicted.id()));
         let is_invalid_if_repeated = listed.is_some_and(|listed| **listed == *predicted);
@@ -97,7 +96,7 @@ impl ListedShards {
         self.is_invalid = true;
     }
 
-    /// Records a shard that occurs in a response. Returns `true` if it is not in the list and was not recorded before.
+    /// Records a shard named in a response. Returns `true` if the shard is not listed and has not been recorded before.
     pub(super) fn record_named(&mut self, shard_id: &str) -> bool {
         if self.list.as_ref().is_none_or(|list| list.by_id(shard_id).is_some()) {
             return false;
@@ -108,8 +107,8 @@ impl ListedShards {
         self.unlisted.insert(SmolStr::new(shard_id))
     }
 
-    /// Returns `true` if the shard is listed with a range that does not contain the entry. The range of an existing
-    /// shard never changes.
+    /// Returns `true` if the listed range of the shard does not contain the entry. No reshard can explain this, because
+    /// the range of an existing shard never changes.
     pub(super) fn rules_out(&self, entry: &QueuedEntry, shard_id: &str) -> bool {
         let oldest = entry.oldest();
         let listed = self.list.as_ref().and_then(|list| list.by_id(shard_id));
@@ -117,8 +116,8 @@ impl ListedShards {
         oldest.has_hash_key() && listed.is_some_and(rules_out)
     }
 
-    /// Checks the shard of a written entry against the list. Aggregates of one key are also checked against an invalid
-    /// list: if the list confirms the shard, they are not retried.
+    /// Checks the shard of a written entry against the list. Even an invalid list can confirm the shard of an aggregate
+    /// with one key, so that the aggregate is not retried.
     pub(super) fn check(&self, entry: &QueuedEntry, shard_id: &str) -> PlacementCheck {
         let listed = self.list.as_ref().and_then(|list| list.by_id(shard_id));
         let is_usable = |shard: &&Arc<Shard>| {

@@ -4,11 +4,12 @@ use fastrand::Rng;
 
 use crate::pipeline::backoff::Backoff;
 
-/// Maximum wait before a failed call is retried. Calls can fail permanently, for example if listing is not permitted.
+/// Maximum wait before a failed call is retried. It is long, because calls can fail permanently, for example if the
+/// sink is not permitted to list shards.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(60);
 
-/// Time without a contradiction after which the backoff is reset. It is not reset by each confirmed shard, because the
-/// list can be right about one shard and wrong about another.
+/// Time without a contradiction after which the backoff is reset. A confirmed shard does not reset it, because the list
+/// can be right about one shard and wrong about another.
 const RELIABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// Schedule of the calls that list the shards.
@@ -77,8 +78,8 @@ impl ListingSchedule {
         self.calls += 1;
     }
 
-    /// Records a successful call. Returns `false` if the list was already outdated on arrival, so that another one is
-    /// needed.
+    /// Records a successful call. Returns `false` if a new list was requested during the call, because the received
+    /// list may already be outdated.
     pub(super) fn succeed(&mut self, now: Instant, rng: &mut Rng) -> bool {
         self.failures.reset();
         let is_outdated = self.state == State::InFlight { is_outdated: true };

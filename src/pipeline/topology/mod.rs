@@ -1,7 +1,7 @@
 //! Topology of the stream: its shards, the routes of records, and the verification of written aggregates.
 //!
-//! Responses show which shard owns a position of the hash ring. Such hints are sufficient to choose a lane. Aggregation
-//! needs proof, which only a shard list provides.
+//! Responses show which shard owns a position of the hash ring, which is sufficient to choose a lane. Aggregation
+//! requires a shard list, because only a list proves that all records of an aggregate belong to the same shard.
 
 mod lane_map;
 mod learned;
@@ -35,7 +35,7 @@ use crate::settings::{BackoffSettings, Settings};
 use crate::shard::{HashCache, Shard, ShardMap};
 use crate::stream::StreamDescription;
 
-/// Number of consecutive failed listings after which verification no longer waits for a new list. With the default
+/// Number of consecutive failed listings after which verification stops waiting for a new list. With the default
 /// backoff, these calls are made within 1.5 seconds.
 const MAX_FAILED_LISTINGS: u32 = 5;
 
@@ -43,7 +43,7 @@ const MAX_FAILED_LISTINGS: u32 = 5;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Prerequisites {
     pub(crate) description: bool,
-    /// The first shard list. A failed call also meets this prerequisite.
+    /// Set to `true` until the first call to list the shards has succeeded or failed.
     pub(crate) shards: bool,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Topology {
     /// Set to `true` if an unlisted shard in a response suspends all predictions, because the order of records depends
     /// on them.
     is_strict: bool,
-    /// Set to `true` if shards are listed for rate limits.
+    /// Set to `true` if the sink lists shards in order to choose rate limits.
     lists: bool,
     has_changed: bool,
     fell_back: bool,
@@ -149,13 +149,13 @@ impl Topology {
     /// Returns the lane whose rate limiter and backoff are updated with the outcome of an entry.
     pub(super) fn outcome_lane(&self, entry: &QueuedEntry) -> LaneId {
         if entry.route.lane == FALLBACK {
-            // The shard may have become known while the entry was in flight.
+            // The sink may have learned the shard while the entry was in flight.
             return self.lanes.route(entry.oldest()).lane;
         }
         self.current_lane(entry)
     }
 
-    /// Returns the lane of an entry, or the current lane of its first record if that lane was closed.
+    /// Returns the lane of an entry. If the lane is no longer current, returns the lane of the entry's first record.
     pub(super) fn current_lane(&self, entry: &QueuedEntry) -> LaneId {
         if self.lanes.is_current(entry.route) {
             entry.route.lane
@@ -181,8 +181,8 @@ impl Topology {
         self.listed.predict(record.hash_key())
     }
 
-    /// Assigns the currently predicted shard to an aggregate. Returns `false` if its records no longer belong to the
-    /// same shard.
+    /// Assigns the currently predicted shard to an aggregate. Returns `false` if no single shard is predicted for all
+    /// of its records.
     pub(super) fn reassign_shard(&self, entry: &mut QueuedEntry) -> bool {
         if entry.predicted().is_none() {
             return true;
@@ -196,7 +196,7 @@ impl Topology {
         shard.is_some()
     }
 
-    /// Returns `true` if a record is sent without aggregation because even aggregates of its key were misplaced.
+    /// Returns `true` if a record must be sent without aggregation, because even aggregates of its key were misplaced.
     pub(super) fn is_sent_alone(&self, record: &BufferedRecord) -> bool {
         let by_shard = if self.predicts { MAX_MISPLACED } else { 0 };
         record.misplaced() >= by_shard + MAX_MISPLACED
@@ -210,13 +210,13 @@ impl Topology {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// Returns `true` if the shard list became invalid since the last call. Records are then aggregated by partition
-    /// key.
+    /// Returns `true` if the shard list has become invalid since the last call, which means that records are aggregated
+    /// by partition key.
     pub(crate) fn take_fallback(&mut self) -> bool {
         std::mem::take(&mut self.fell_back)
     }
 
-    /// Records the shard of a written entry. Returns the lane that the delivery is attributed to.
+    /// Records the shard of a written entry. Returns the lane to which the caller must attribute the delivery.
     pub(super) fn observe(&mut self, entry: &mut QueuedEntry, shard_id: &str) -> LaneId {
         if self.lanes.confirms(entry, shard_id) {
             return entry.route.lane;
@@ -261,9 +261,9 @@ impl Topology {
         (opened, learned != Learned::Unchanged)
     }
 
-    /// With ordering, suspends all predictions until the next list if the shard of a written entry is not listed.
-    /// Otherwise, an aggregate could be misplaced and retried after later records of its keys were written to the new
-    /// shard, which would break the order.
+    /// Suspends all predictions until the next list if order matters and a written entry is in an unlisted shard.
+    /// Otherwise, the service could misplace an aggregate and then write later records of its keys to the new shard.
+    /// Retrying the aggregate would break the order.
     fn record_named(&mut self, shard_id: &str, now: Instant, rng: &mut Rng) {
         if self.is_strict && self.listed.record_named(shard_id) {
             self.schedule.request(now, rng);
@@ -271,7 +271,7 @@ impl Topology {
         }
     }
 
-    /// Suspends predictions of the intended shard after an aggregate was written to another one.
+    /// Suspends predictions of a shard after the service has written an aggregate to a different shard than predicted.
     fn record_misprediction(
         &mut self,
         entry: &QueuedEntry,
@@ -308,8 +308,9 @@ impl Topology {
         }
     }
 
-    /// Applies a shard list, or records a failed call if `list` is `None`. The caller then calls
-    /// [`reverify`](Self::reverify). Returns the opened lanes, and the list if it was already outdated on arrival.
+    /// Applies a shard list, or records a failed call if `list` is `None`. The caller must call
+    /// [`reverify`](Self::reverify) afterwards. Returns the opened lanes, and the list if it was already outdated when
+    /// it arrived.
     pub(super) fn apply_list(
         &mut self,
         list: Option<ShardMap>,
@@ -375,14 +376,14 @@ impl Topology {
         self.listed.is_known() || self.awaits_list()
     }
 
-    /// Returns `true` if a list is expected that may contain an unknown shard.
+    /// Returns `true` if the sink expects a new list, which may contain shards that are not listed yet.
     fn awaits_list(&self) -> bool {
         let cannot_list = self.schedule.failures() > 0 || self.listed.is_invalid();
         self.checks && self.schedule.is_expected() && !cannot_list
     }
 
-    /// Returns `true` if verification waits for listings although they currently fail. It waits for a limited number of
-    /// calls, or until an outage ends.
+    /// Returns `true` if verification waits for a new list even if listings fail. It waits for [`MAX_FAILED_LISTINGS`]
+    /// calls, and as long as an outage lasts.
     fn retries_listing(&self, is_failing: bool) -> bool {
         self.routing.is_switchable()
             && self.checks
@@ -395,8 +396,7 @@ impl Topology {
         self.listed.is_invalid() && !self.unverified.is_empty()
     }
 
-    /// Applies a description, or the fact that there is none. Returns `true` if the routing was unconfirmed before. It
-    /// is then confirmed.
+    /// Applies a description, if there is one. If the routing was unconfirmed, confirms it and returns `true`.
     pub(super) fn apply_description(
         &mut self,
         description: Option<&StreamDescription>,
@@ -420,8 +420,8 @@ impl Topology {
         self.lanes.forget_closed();
     }
 
-    /// Records a failed call to describe the stream. Returns `true` if the call is not retried. Only the shard list
-    /// then shows whether aggregates were placed by their keys.
+    /// Records a failed call to describe the stream. Returns `true` if the call is not retried, which means that only
+    /// the shard list can show whether aggregates were placed by their keys.
     pub(super) fn fail_description(&mut self, may_pass: bool, now: Instant, rng: &mut Rng) -> bool {
         let retries = self.routing.record_failed_description(now, rng);
         let is_final = !(may_pass && retries);

@@ -6,20 +6,20 @@ use crate::pipeline::backoff::Backoff;
 use crate::settings::Settings;
 use crate::stream::{StreamDescription, StreamMode};
 
-/// Maximum wait between two descriptions that are requested because of contradictory responses.
+/// Maximum wait between two descriptions requested after contradictory responses.
 const MAX_CONFIRMATION_WAIT: Duration = Duration::from_secs(60);
 
 /// Time after a proven contradiction during which no aggregate in an unlisted shard counts as delivered.
 const CONTRADICTION_PERIOD: Duration = Duration::from_secs(60);
 
-/// Number of failed descriptions after which the stream is not described again, and only the shard list shows whether
-/// aggregates were placed by their keys.
+/// Number of failed calls to describe the stream after which the call is not retried. From then on, only the shard list
+/// shows whether aggregates were placed by their keys.
 const MAX_FAILED_DESCRIPTIONS: u32 = 5;
 
-/// Tracks whether the service distributes records by partition key, as aggregation and ordering require.
+/// Tracks whether the service distributes records by partition key, which aggregation and ordering require.
 ///
-/// The distribution of a stream can be changed at any time. Responses then contain shards that no reshard can explain,
-/// and the stream is described again.
+/// The distribution of a stream can be changed at any time. If a response contains a shard that no reshard can explain,
+/// the stream is described again.
 #[derive(Debug)]
 pub(crate) struct Routing {
     is_relied_on: bool,
@@ -77,7 +77,7 @@ impl Routing {
         self.state == State::Auto
     }
 
-    /// Returns `true` if the stream can be changed to distribution by the service.
+    /// Returns `true` if the stream can be switched to a distribution that ignores partition keys.
     pub(crate) fn is_switchable(&self) -> bool {
         self.is_switchable
     }
@@ -95,7 +95,7 @@ impl Routing {
         self.confirmations.is_waiting(now)
     }
 
-    /// Records a proof that a record was not placed by its key.
+    /// Records the time of a response that proves that a record was not placed by its key.
     pub(crate) fn record_contradiction(&mut self, now: Instant) {
         self.contradicted_at = Some(now);
     }

@@ -1,4 +1,4 @@
-//! Verifies that a written aggregate is in the shard that owns all of its records. Consumers discard misplaced
+//! Verifies that a written aggregate is in the shard that owns all of its records, because consumers discard misplaced
 //! aggregates.
 
 use std::time::Instant;
@@ -16,9 +16,9 @@ use crate::shard::ShardMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlacementCheck {
     Placed,
-    /// Consumers discard the aggregate, so it is retried.
+    /// The aggregate is in the wrong shard. It is retried, because consumers discard it.
     Misplaced,
-    /// The next shard list or description decides.
+    /// The check must be repeated with the next shard list or description.
     Unknown,
 }
 
@@ -29,8 +29,7 @@ pub(crate) struct Verification {
     is_contradictory: bool,
 }
 
-/// Written aggregate that consumers may discard. The next shard list or description decides whether it counts as
-/// delivered.
+/// Written aggregate that may be in the wrong shard. It is checked again with the next shard list or description.
 #[derive(Debug)]
 pub(crate) struct AwaitingVerification {
     pub(crate) entry: QueuedEntry,
@@ -56,8 +55,7 @@ impl Topology {
         if !self.routing.is_relied_on() {
             return;
         }
-        // Without a shard list, a reshard cannot be distinguished from a changed distribution. A description can
-        // distinguish them.
+        // Without a shard list, only a description can distinguish a changed distribution from a reshard.
         let may_be_switched = !self.has_list() && self.routing.may_be_switched(now);
         let written = || {
             let results = entries.iter().zip(results);
@@ -91,7 +89,7 @@ impl Topology {
     }
 
     /// Checks whether a written entry counts as delivered. If the result is [unknown](PlacementCheck::Unknown), the
-    /// caller passes the entry to [`await_verification`](Self::await_verification).
+    /// caller must pass the entry to [`await_verification`](Self::await_verification).
     pub(in crate::pipeline) fn verify(
         &mut self,
         entry: &QueuedEntry,
@@ -129,7 +127,7 @@ impl Topology {
     }
 
     /// Removes and returns the aggregates that can be verified now. `outdated` is a shard list that was already
-    /// outdated on arrival.
+    /// outdated when it arrived.
     pub(in crate::pipeline) fn reverify(
         &mut self,
         outdated: Option<&ShardMap>,
@@ -151,7 +149,7 @@ impl Topology {
     }
 
     /// Decides whether an entry counts as delivered. The order of the cases matters: an unconfirmed routing takes
-    /// precedence over proof, and proof over likelihood.
+    /// precedence over proof of a wrong shard, and proof takes precedence over likelihood.
     fn decide(
         &self,
         entry: &QueuedEntry,
@@ -167,16 +165,16 @@ impl Topology {
             Unknown if self.routing.is_by_service() => Misplaced,
             Unknown if self.awaits_list() => Unknown,
             Unknown if entry.predicted().is_some() || is_contradictory => Misplaced,
-            // All records have the same key and therefore belong to the same shard, unless the service ignored keys for
-            // some time. Only a list that contains the shard can prove that the keys were respected.
+            // All records have the same key, so they belong to the same shard unless the service ignored keys for some
+            // time. Only a list that contains the shard can rule this out.
             Unknown if self.retries_listing(is_failing) => Unknown,
             Unknown if self.may_have_ignored_keys(entry) => Misplaced,
             Unknown => Placed,
         }
     }
 
-    /// Returns `true` if an entry in an unlisted shard may have been written while the service ignored keys. This is no
-    /// longer assumed after repeated attempts: a shard that is missing from several lists shows that the lists are
+    /// Returns `true` if an entry in an unlisted shard may have been written while the service ignored keys. Returns
+    /// `false` after repeated attempts, because a shard that is missing from several lists shows that the lists are
     /// incomplete.
     fn may_have_ignored_keys(&self, entry: &QueuedEntry) -> bool {
         self.routing.is_switchable()

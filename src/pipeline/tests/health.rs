@@ -99,7 +99,7 @@ fn concurrent_success_keeps_fatal_error() {
 }
 
 /// Sends one record to a service that rejects the credentials. Returns the time until the error became fatal, and the
-/// number of requests up to then.
+/// number of requests sent by then.
 fn refused_until_fatal(mut harness: Harness, code: &str) -> (Duration, u32) {
     harness.accept(0..1);
     harness.pipeline.flush();

@@ -290,7 +290,7 @@ fn bisected_aggregate_is_halved_within_limits() {
     assert_eq!(harness.pipeline.ledger().totals().delivered, 7);
 }
 
-/// The isolated record is the probe, and not the later record of the same key that waits for it in the aggregator.
+/// The probe contains the isolated record, not the later record with the same key that waits in the aggregator.
 #[test]
 fn isolated_record_precedes_open_aggregate() {
     let linger = Linger::Adaptive(Duration::ZERO);
@@ -404,7 +404,7 @@ fn buffered_record_takes_128_bytes() {
 }
 
 #[test]
-fn isolated_record_response_clears_fatal_error() {
+fn response_to_isolated_record_clears_error() {
     let mut harness = Harness::new(settings());
     harness.accept(0..10);
     keyed(&mut harness, "p", "poison");
@@ -437,7 +437,7 @@ fn isolated_record_is_reported_once_a_minute() {
         keyed(&mut harness, "p", "poison");
         let mut reports = Vec::new();
         for minute in 0..10 {
-            // Other records succeed in the first minutes, which ends the outage that is reported until then.
+            // Other records succeed in the first minutes, which ends the reported outage.
             if minute < 3 {
                 harness.accept(0..1);
             }
@@ -491,8 +491,8 @@ fn in_flight_window_recovers_after_timeout() {
                 None => drop(harness.sleep()),
             }
         };
-        // This round trip is longer than a quarter of the timeout. With one request in flight, that does not indicate
-        // a slow link.
+        // This round trip takes more than a quarter of the timeout. It does not indicate a slow link, because only one
+        // request is in flight.
         harness.now += Duration::from_millis(300);
         harness.deliver(id, &request);
     }

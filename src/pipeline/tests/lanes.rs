@@ -391,7 +391,7 @@ fn border_keys_match_listed_shards() {
 }
 
 #[test]
-fn missing_stream_forgets_shards() {
+fn missing_stream_error_forgets_shards() {
     let mut harness = Harness::with_halves(with_quota());
     harness.accept_key(LOWER);
     harness.pipeline.flush();
@@ -441,7 +441,7 @@ fn reshards_leave_no_lanes() {
         let (id, _) = harness.send();
         let results = (0..2).map(|n| Ok(Placement::new(format!("s{}", generation * 2 + n), "1")));
         harness.settle(id, results.collect());
-        // Confirms the shard between two contradictions, since many consecutive contradictions stop the learning.
+        // Confirms the shard between two contradictions, because many consecutive contradictions stop learning.
         harness.accept_key(LOWER);
         harness.pipeline.flush();
         let (id, _) = harness.send();

@@ -99,7 +99,7 @@ fn aggregate_is_bounded_by_records() {
 }
 
 #[test]
-fn request_of_aggregates_is_filled_to_limit() {
+fn aggregates_fill_request_to_limit() {
     let mut settings = aggregating(Aggregation::PerKey);
     settings.aggregate_bytes = 1_000;
     settings.limits = Limits::default().with_request_bytes(5_000).with_record_bytes(1_000);

@@ -34,7 +34,7 @@ fn recreated_stream_reuses_shard_ids() {
 }
 
 #[test]
-fn missing_stream_aggregates_per_key() {
+fn missing_stream_error_stops_prediction() {
     let mut harness = Harness::with_shards(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
     let (id, request) = harness.close_and_send();
     assert_eq!(request.entries().len(), 1);
@@ -331,7 +331,7 @@ fn listing_of_missing_stream_is_ignored() {
 }
 
 #[test]
-fn missing_stream_splits_queued_aggregates() {
+fn missing_stream_error_splits_aggregates() {
     let mut settings = per_shard();
     settings.aggregate_records = 2;
     settings.limits = settings.limits.with_request_entries(1);
@@ -387,7 +387,7 @@ fn old_response_does_not_invalidate_new_shard() {
 }
 
 #[test]
-fn aggregates_group_by_kind_of_key() {
+fn aggregates_do_not_mix_kinds_of_keys() {
     let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     let managed = Record::from("managed").with_partition_key(PartitionKey::ServiceManaged);
     harness.push(managed.clone().with_explicit_hash_key(1_u128));
@@ -412,7 +412,7 @@ fn aggregates_group_by_kind_of_key() {
 }
 
 #[test]
-fn listing_unavailable_aggregates_per_key() {
+fn unavailable_listing_aggregates_per_key() {
     let mut harness = Harness::with_shards(&[shard("s0", 0, u128::MAX)], &["a", "b"]);
     harness.pipeline.listing_unavailable(harness.now);
     let (id, request) = harness.close_and_send();
@@ -424,7 +424,7 @@ fn listing_unavailable_aggregates_per_key() {
 }
 
 #[test]
-fn listing_unavailable_requeues_unverified() {
+fn unavailable_listing_requeues_aggregates() {
     for ordering in [RecordOrdering::Unordered, RecordOrdering::PerKey] {
         let mut harness = Harness::new(Settings { ordering, ..per_shard() });
         assert!(harness.begin_listing());
@@ -448,7 +448,7 @@ fn listing_unavailable_requeues_unverified() {
 }
 
 #[test]
-fn listing_unavailable_settles_unverified() {
+fn unavailable_listing_settles_aggregates() {
     let settings = Settings { aggregation: Aggregation::PerKey, ..settings() };
     let mut harness = Harness::listing(settings);
     assert!(harness.begin_listing());

@@ -31,7 +31,7 @@ struct Model {
     delivered: BTreeMap<usize, usize>,
     /// Failed and withdrawn records.
     returned: BTreeMap<usize, usize>,
-    /// Records that the stream can contain although they were not delivered.
+    /// Records that may be in the stream although they were not delivered.
     unknown: BTreeSet<usize>,
     in_flight: Vec<(RequestId, PutRecordsRequest)>,
     receipts: BTreeMap<usize, Receipt>,
@@ -230,7 +230,7 @@ impl Model {
 
     fn answer(&mut self, id: RequestId, request: &PutRecordsRequest, answer: &Answer, seed: u64) {
         let before = self.buffered();
-        // Does not write withdrawn records late, since that would break their order.
+        // Skips a withdrawn request, because a late write would break the order of its records.
         if !self.harness.pipeline.in_flight.contains(id) {
             return;
         }

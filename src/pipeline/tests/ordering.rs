@@ -283,7 +283,7 @@ fn invalid_list_requeues_unverified_aggregates() {
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (0, 4));
     harness.settle(lower, vec![placed("last")]);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (2, 2));
-    // A list that has not changed is invalid, since it was wrong twice. The upper aggregate cannot be verified.
+    // The list has not changed, so it is invalid after two wrong predictions. The upper aggregate cannot be verified.
     harness.until_listing();
     harness.pipeline.apply_list(map(&shards), harness.now);
     assert_eq!((harness.pipeline.queued(), harness.pipeline.in_flight()), (4, 0));
@@ -320,7 +320,7 @@ fn reshard_waits_for_requests_in_flight() {
 }
 
 #[test]
-fn wrong_list_falls_back_to_aggregates_per_key() {
+fn wrong_list_causes_aggregation_per_key() {
     let mut harness = Harness::new(ordered(per_shard()));
     assert!(harness.begin_listing());
     harness.pipeline.apply_list(map(&[shard("s0", 0, u128::MAX)]), harness.now);

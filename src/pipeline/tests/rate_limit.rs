@@ -82,7 +82,7 @@ fn idle_hour_does_not_raise_rate() {
     let early = delivered_in(&mut harness, Duration::from_secs(1));
     let mut harness = at_min_share();
     harness.now += Duration::from_secs(3600);
-    // Accepts records before it sends requests, like the driver of a producer.
+    // Like a producer's driver, accepts records before it sends requests.
     push(&mut harness, 1_000, 10);
     let late = delivered_in(&mut harness, Duration::from_secs(1));
     assert!(late < 3 * early + 20, "{early} entries before the hour, {late} after it");
@@ -296,8 +296,8 @@ fn load_shed_keeps_service_busy() {
     assert!(eight * 10 > two * 9, "{two} requests with two slots, {eight} with eight");
 }
 
-/// Returns the number of records per second with a full buffer and 8 shards. If `busy` is `true`, one of the shards
-/// accepts only 50 records per second.
+/// Returns the number of records delivered per second from a full buffer to 8 shards. If `busy` is `true`, one of the
+/// shards accepts only 50 records per second.
 fn rate_with_busy_shard(busy: bool) -> u64 {
     let mut harness = Harness::new(Settings::default());
     let mut in_flight: VecDeque<(Instant, RequestId, PutRecordsRequest)> = VecDeque::new();
@@ -376,7 +376,7 @@ fn closed_aggregate_does_not_cause_empty_request() {
         let (id, request) = await_request(&mut harness);
         harness.deliver(id, &request);
     }
-    // About 30,000 byte tokens are left. They suffice for the closed aggregate, but not for the older aggregate.
+    // The bucket still contains about 30,000 byte tokens, which cover the closed aggregate but not the older one.
     push(&mut harness, 4, 10_000);
     harness.pipeline.backlog.packing_mut().max_records = 1;
     harness.pipeline.accept(Record::from(("z", "y")), harness.now).unwrap();

@@ -157,7 +157,7 @@ fn fail_refused_fails_all_records() {
 }
 
 #[test]
-fn oldest_unsettled_covers_all_states() {
+fn oldest_unsettled_includes_all_states() {
     let mut harness = Harness::new(settings());
     assert_eq!(harness.pipeline.oldest_unsettled(), 0);
     harness.accept(0..4);

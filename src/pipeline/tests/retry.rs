@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn partial_failures_requeue_in_front() {
+fn failed_entries_are_requeued_in_front() {
     let mut harness = Harness::new(settings());
     harness.accept(0..1100);
     let (id, _) = harness.send();
@@ -24,7 +24,7 @@ fn partial_failures_requeue_in_front() {
 }
 
 #[test]
-fn failed_requests_requeue_in_order() {
+fn failed_requests_are_requeued_in_order() {
     let mut harness = Harness::new(settings());
     harness.accept(0..2000);
     let in_flight: Vec<_> = (0..4).map(|_| harness.send()).collect();
@@ -38,7 +38,7 @@ fn failed_requests_requeue_in_order() {
 }
 
 #[test]
-fn progress_keeps_throttle_backoff_short() {
+fn partial_success_keeps_backoff_short() {
     let mut harness = Harness::new(settings());
     harness.accept(0..500);
     for _ in 0..50 {

@@ -84,7 +84,7 @@ fn contradiction_waits_for_description() {
 }
 
 #[test]
-fn auto_requeues_unverified_aggregates() {
+fn switch_to_auto_requeues_aggregates() {
     for settings in [per_key(), per_shard()] {
         let (mut harness, first) = Harness::sent(settings);
         harness.admit_keys(&["a", "b", "a", "b"]);

@@ -111,7 +111,7 @@ fn records_of_one_shard_share_aggregate() {
     let low = Record::from(("b", "placed")).with_explicit_hash_key(0_u128);
     harness.pipeline.accept(low, harness.now).unwrap();
     let (id, request) = harness.close_and_send();
-    // The record with an explicit hash key has its own aggregate, since AWS's Python library would apply the hash key
+    // The record with an explicit hash key has its own aggregate, because AWS's Python library would apply the hash key
     // to members without one.
     assert_eq!(payloads(&request), [vec!["a", "h"], vec!["b", "d"], vec!["placed"]]);
     harness.settle(id, vec![placed("lower"), placed("upper"), placed("lower")]);
@@ -138,7 +138,7 @@ fn unknown_shards_aggregate_per_key() {
 }
 
 #[test]
-fn gap_in_map_aggregates_per_key() {
+fn records_in_gap_aggregate_per_key() {
     let [lower, _] = halves();
     let mut harness = Harness::with_shards(&[lower], &["a", "b", "h", "d", "b"]);
     assert_eq!(payloads(&harness.close_and_send().1), [vec!["a", "h"], vec!["b", "b"], vec!["d"]]);
@@ -253,7 +253,7 @@ fn contradiction_keeps_other_predictions() {
 }
 
 #[test]
-fn wrong_list_costs_two_copies() {
+fn wrong_list_adds_two_requests() {
     let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
     harness.pipeline.close();
     let mut requests = 0;

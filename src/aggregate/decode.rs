@@ -22,10 +22,10 @@ use crate::record::{HashKey, Key};
 ///
 /// # Memory
 ///
-/// Allocates at most 12 bytes per byte of `data`, plus 24 bytes, all of it for the two key tables. The maximum is
-/// reached with empty keys, each of which takes two bytes in the aggregate and 24 bytes in the table. If an aggregate
-/// contains more payload than keys, the tables are small compared to its size. Each key is allocated once, even if many
-/// members share it.
+/// The function allocates only the two key tables, which take at most 12 bytes per byte of `data`, plus 24 bytes. The
+/// maximum is reached with empty keys, each of which takes two bytes in the aggregate and 24 bytes in the table. If an
+/// aggregate contains more payload than keys, the tables are small compared to its size. Each key is allocated once,
+/// even if many members share it.
 ///
 /// A [`Member`] takes 96 bytes. Its payload keeps all of `data` in memory, like any slice of it.
 ///

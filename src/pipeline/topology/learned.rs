@@ -36,7 +36,7 @@ pub(super) enum Learned {
     Unchanged,
     /// The backlog must be rerouted.
     Misrouted,
-    /// The map has changed. The backlog must be rerouted, and the shard list is outdated.
+    /// A shard was opened or closed. The backlog must be rerouted, and the shard list is outdated.
     Changed,
     /// The responses contradict each other or name too many shards, so the map must be discarded.
     Contradictory,

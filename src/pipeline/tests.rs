@@ -118,7 +118,7 @@ impl Harness {
         self.pipeline.settle(id, Err(service_error(code)), self.now);
     }
 
-    /// Begins a shard listing if one is due. Returns `true` if a listing was begun.
+    /// If a shard listing is due, begins it and returns `true`.
     fn begin_listing(&mut self) -> bool {
         let due = self.pipeline.topology().listing_is_due(self.now);
         if due {
@@ -127,7 +127,7 @@ impl Harness {
         due
     }
 
-    /// Advances the clock to the next wakeup of the pipeline. Returns the time that has passed.
+    /// Advances the clock to the next wakeup of the pipeline. Returns the elapsed time.
     fn sleep(&mut self) -> Duration {
         let wakeup = self
             .pipeline

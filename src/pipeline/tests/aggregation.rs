@@ -244,7 +244,7 @@ fn bisection_of_rejected_aggregate_backs_off() {
         harness.settle(id, request.entries().iter().map(|_| refused()).collect());
     }
     assert_eq!(harness.pipeline.take_failed().len(), 500);
-    // Each request contains both halves of every aggregate that was rejected before.
+    // Each request contains both halves of every previously rejected aggregate.
     assert!(requests <= 11, "{requests}");
     assert!(harness.now - begun > Duration::from_millis(250), "{:?}", harness.now - begun);
 }

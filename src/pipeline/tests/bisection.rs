@@ -35,8 +35,8 @@ fn bisected_entries_wait_for_throttled_lane() {
     assert_eq!(harness.send_reason(), Some((FlushReason::Bisected, 2)));
 }
 
-/// Sends `records` records to a service that rejects each request that contains a bad record, until all records are
-/// settled. Returns the number of requests.
+/// Sends `records` records until all of them are settled. The service rejects each request that contains a bad record.
+/// Returns the number of requests.
 fn run_against_bad_records(records: usize, bad: &[&str]) -> (Harness, usize) {
     let mut harness = Harness::new(settings());
     harness.accept(0..records);

@@ -470,7 +470,7 @@ fn requeued_records_are_hashed() {
         harness.pipeline.flush.reopen();
         id
     });
-    // With two known shards, the lane of a record depends on its hash.
+    // The pipeline has learned two shards, so the lane of a record depends on its hash.
     harness.pipeline.admit(Record::from((LOWER, "data")), harness.now);
     harness.pipeline.admit(Record::from((UPPER, "data")), harness.now);
     harness.pipeline.close();

@@ -1,4 +1,4 @@
-//! Simulated stream of the model test, with its shards and the records that a consumer reads.
+//! Simulated stream of the model test, with its shards and the records read by a consumer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ pub(super) struct Stream {
     /// The open shards in the order of their ranges.
     pub(super) shards: Vec<Shard>,
     created: usize,
-    /// Numbers of the records that a consumer reads. The KCL discards an aggregate if its shard does not contain the
-    /// hash of each member.
+    /// Numbers of the records read by a consumer. Misplaced aggregates are missing, because the KCL discards an
+    /// aggregate if its shard does not contain the hash of each member.
     pub(super) readable: BTreeSet<usize>,
     /// Record numbers by partition key and explicit hash key, in the order in which a consumer reads them.
     pub(super) read: BTreeMap<OrderingKey, Vec<usize>>,
@@ -100,12 +100,12 @@ fn hash(explicit: Option<HashKey>, key: Option<&Key>) -> HashKey {
     explicit.or_else(|| key.map(|key| hash_of(key))).unwrap_or(HashKey::new(0))
 }
 
-/// Returns the hash by which the service chooses the shard of an entry.
+/// Returns the hash that the service uses to choose the shard of an entry.
 pub(super) fn hash_of_entry(entry: &Entry) -> HashKey {
     hash(entry.explicit_hash_key(), entry.partition_key())
 }
 
-/// Returns the hash by which a consumer verifies a member.
+/// Returns the hash that a consumer uses to verify a member.
 pub(super) fn hash_of_member(member: &Member) -> HashKey {
     hash(member.explicit_hash_key(), member.partition_key())
 }

@@ -47,7 +47,7 @@ fn at_min_share() -> Harness {
     harness
 }
 
-/// Returns the number of entries that are delivered within `time`.
+/// Returns the number of entries delivered within `time`.
 fn delivered_in(harness: &mut Harness, time: Duration) -> u64 {
     let end = harness.now + time;
     let before = harness.pipeline.ledger().totals().delivered;
@@ -451,7 +451,7 @@ fn rejected_record_delays_others_briefly() {
     assert!(harness.now - begun < Duration::from_secs(2), "{:?}", harness.now - begun);
 }
 
-/// Creates an empty pipeline with one known shard that has no byte tokens.
+/// Creates an empty pipeline with one known shard, whose bucket contains no byte tokens.
 fn in_deficit(settings: Settings) -> Harness {
     let mut harness = Harness::new(settings);
     for bytes in [10, 900_000] {

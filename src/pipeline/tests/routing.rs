@@ -240,7 +240,7 @@ fn unverified_aggregate_expires_at_deadline() {
 }
 
 /// If a response contradicts the list, aggregates in unlisted shards are requeued when the next listing fails. This
-/// applies to aggregates that were sent before and after the contradiction.
+/// applies to aggregates sent before and after the contradiction.
 #[test]
 fn contradiction_requeues_unlisted_aggregates() {
     for answers in [[["new", "lower"], ["lower", "upper"]], [["upper", "new"], ["lower", "upper"]]]

@@ -1,4 +1,4 @@
-//! The contract of `futures::Sink`, and the progress that each poll of a `KinesisSink` makes.
+//! Tests of the `futures::Sink` contract, and of the progress made by each poll of a `KinesisSink`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Conversions from and to records, keys, and undelivered records, and their serialized forms.
+//! Tests that convert and serialize records, keys, and undelivered records.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

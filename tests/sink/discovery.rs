@@ -1,5 +1,5 @@
-//! Lookups of stream descriptions and shard lists with `SdkStreamInfo`. The responses include some that a local server
-//! cannot produce.
+//! Tests of how `SdkStreamInfo` looks up stream descriptions and shard lists. Some of the responses cannot be produced
+//! by a local server.
 
 use std::collections::HashSet;
 use std::io;
@@ -272,7 +272,7 @@ async fn refused_connection_is_dispatch_error() {
 }
 
 #[tokio::test]
-async fn arn_of_other_region_sends_no_request() {
+async fn region_mismatch_sends_no_request() {
     let server = GatedServer::new(|_| Ok((200, described(""))));
     for (error, operation) in both_errors(&server.client(), &ARN.replace("eu", "us")).await {
         assert_lookup_error(&error, operation, &["the client's region is"]);
@@ -286,7 +286,7 @@ async fn arn_of_other_region_sends_no_request() {
 struct GatedServer(Arc<GatedState>);
 
 struct GatedState {
-    /// Returns the response to a request. The argument is the number of the request, starting at 0.
+    /// Returns the response to the request with this number. Numbers start at 0.
     answer: Box<dyn Fn(usize) -> io::Result<(u16, String)> + Send + Sync>,
     requests: AtomicUsize,
     gate: Semaphore,
@@ -443,11 +443,11 @@ async fn cancelled_lookup_does_not_fail_others() {
     let waiter = start(&describer, "example");
     let remaining = start(&describer, "example");
     server.wait_for_requests(1).await;
-    // Dropping a lookup that waits for the request of another one has no effect.
+    // Dropping a lookup has no effect if it only waits for the request of another lookup.
     waiter.abort();
     assert!(waiter.await.unwrap_err().is_cancelled());
     server.wait_for_requests(1).await;
-    // When the lookup that sent the request is dropped, one of the waiting lookups sends a new request.
+    // If the lookup that sent the request is dropped, a waiting lookup sends a new request.
     requester.abort();
     assert!(requester.await.unwrap_err().is_cancelled());
     server.wait_for_requests(2).await;

@@ -1,4 +1,4 @@
-//! The kinds and texts of an `Error`, and the records that it returns.
+//! Tests of the kinds and texts of errors, and of the records that they return.
 
 use std::error::Error as _;
 
@@ -73,7 +73,7 @@ async fn debug_shows_cause_and_display_does_not() {
     assert_eq!(error.to_string(), text);
     let cause = error.source().unwrap().to_string();
     assert!(cause.contains("ResourceNotFoundException"), "{cause}");
-    // An error that `main` returns is printed with `Debug`.
+    // If `main` returns an error, Rust prints it with `Debug`.
     assert_eq!(format!("{error:?}"), format!("{text}: {cause}"));
     for (record, text) in [
         (Record::from(("", "x")), "partition key is empty"),

@@ -1,4 +1,4 @@
-//! Failures of entries, requests, and services: retries, dead letters, fatal errors, panics, and log lines.
+//! Tests of how a sink handles failed entries, requests, and services: retries, dead letters, fatal errors, and panics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -103,7 +103,7 @@ async fn close_delivers_after_forward_error() {
 #[tokio::test(start_paused = true)]
 async fn request_error_is_retried_with_backoff() {
     for (code, sizes) in [
-        // The sink bisects the request, because one record might be invalid. A record that failed alone is sent last.
+        // The sink bisects the request, because one record might be invalid, and sends a record that failed alone last.
         ("InternalFailure", vec![3, 3, 1, 1, 1, 1]),
         ("KMSThrottlingException", vec![3; 4]),
         ("ExpiredTokenException", vec![3; 4]),

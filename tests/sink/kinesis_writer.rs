@@ -1,5 +1,5 @@
-//! The behaviors of the Python class `KinesisWriter`, which this crate replaces: batching, `put_records()`, and
-//! requeueing.
+//! Tests that a sink batches, sends, and requeues records like the Python class `KinesisWriter`, which this crate
+//! replaces.
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::limits::Limits;

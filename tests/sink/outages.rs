@@ -1,4 +1,5 @@
-//! Log lines of outages and of sustained throttling: one at the start, one per minute, and one at the end.
+//! Tests that a sink logs one line at the start of an outage or of sustained throttling, one per minute, and one at the
+//! end.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -95,8 +96,7 @@ async fn long_outage_is_logged_every_minute() {
     }
 }
 
-/// Returns the response delay of a call. The first two calls return `None` and fail immediately; later calls succeed
-/// after an hour.
+/// Returns the time after which a call succeeds: one hour, or `None` for the first two calls, which fail immediately.
 fn response_delay(call: usize) -> Option<Duration> {
     (call >= 2).then_some(60 * MINUTE)
 }

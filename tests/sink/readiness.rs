@@ -1,5 +1,5 @@
-//! Permits of a service that several sinks share. A sink waits for a permit, or keeps one, only while it is polled and
-//! has records to send.
+//! Tests of sinks that share a service with a limited number of permits. A sink waits for a permit, or keeps one, only
+//! while it is polled and has records to send.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +42,7 @@ where
     BoxCloneSyncService::new(service.map_err(Into::into))
 }
 
-/// Returns service stacks that several sinks can share and that allow one request at a time.
+/// Returns service stacks that allow one request at a time and can be shared by several sinks.
 fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     let builder = ServiceBuilder::new;
     let limited = || builder().concurrency_limit(1).service(service.clone());
@@ -65,7 +65,7 @@ fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     ]
 }
 
-/// The only record of producer `b` expires while `b` waits for a permit. Producer `a` can still send.
+/// The only record of producer `b` expires while `b` waits for a permit. Producer `a` must still be able to send.
 #[tokio::test(start_paused = true)]
 async fn expired_record_does_not_block_permits() {
     let names = stacks(&service()).into_iter().map(|(name, _)| name);
@@ -117,7 +117,7 @@ async fn unpolled_sink_does_not_starve_others() {
         a.send(Record::from("2")).await.unwrap();
         let flushed = timeout(DAY, a.flush()).await;
         flushed.unwrap_or_else(|_| panic!("{name}: not sent within a day")).unwrap();
-        // Covers the requests of `a` and those queued before them, which can include one of the unpolled sink.
+        // Allows for the requests of `a` and those queued before them, which can include one of the unpolled sink.
         let limit = 4 * ROUND_TRIP + CLAIM_WITHIN;
         assert!(began.elapsed() <= limit, "{name}: {:?}", began.elapsed());
         sleep(Duration::from_secs(10)).await;
@@ -128,7 +128,7 @@ async fn unpolled_sink_does_not_starve_others() {
     }
 }
 
-/// Returns a service that allows one request at a time, and the clone of the service that has the permit.
+/// Returns a service that allows one request at a time, and a clone of the service that has the permit.
 fn busy(service: &MockService) -> (ConcurrencyLimit<MockService>, ConcurrencyLimit<MockService>) {
     let limit = ConcurrencyLimit::new(service.clone(), 1);
     let mut taken = limit.clone();
@@ -147,7 +147,7 @@ where
 {
     sink.feed(Record::from(record.to_owned())).await.unwrap();
     assert!(sink.flush().now_or_never().is_none());
-    // Lets the task run that waits for the permit.
+    // Gives the task that waits for the permit a chance to run.
     sleep(Duration::from_millis(1)).await;
 }
 
@@ -208,7 +208,7 @@ async fn waiters_get_permits_in_order() {
     let mut producers = Vec::new();
     for (n, producer) in sinks {
         producer.send(Record::from(n.to_string())).await.unwrap();
-        // Polling a producer that already waits does not change the order.
+        // Polling a waiting producer again does not change the order.
         for (_, earlier) in &producers {
             let earlier: &kinesis_sink::Producer = earlier;
             assert!(earlier.flush().now_or_never().is_none());
@@ -257,7 +257,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// The runtime of the first poll still exists but does not run, so its tasks make no progress.
+/// Tasks on the first runtime make no progress, because that runtime still exists but does not run.
 #[test]
 fn waiting_sink_can_move_to_another_runtime() {
     let service = service();

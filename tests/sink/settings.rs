@@ -1,4 +1,4 @@
-//! Deserialization of `Settings` from files and from environment variables, and the errors for invalid values.
+//! Tests that deserialize `Settings` from files and environment variables, and the errors for invalid values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ struct Config {
     sink: Settings,
 }
 
-/// Returns the settings that [`TOML`], [`JSON`], and [`ENVIRONMENT`] contain.
+/// Returns the settings contained in [`TOML`], [`JSON`], and [`ENVIRONMENT`].
 fn expected() -> Settings {
     let mut settings = Settings::default();
     settings.limits = Limits::default()
@@ -133,8 +133,8 @@ const ENVIRONMENT: [(&str, &str); 23] = [
     ("SINK__FATAL_POLICY", "stop"),
 ];
 
-/// Deserializes environment variables in the form in which the crates `config` and `figment` provide them: names are
-/// split at `__`, and all values are strings.
+/// Deserializes environment variables like the crates `config` and `figment`: splits names at `__`, and treats all
+/// values as strings.
 fn read_environment(variables: &[(&str, &str)]) -> serde_json::Result<Config> {
     let mut root = json!({});
     for (name, value) in variables {

@@ -1,4 +1,4 @@
-//! Correspondence between the `Settings` in a configuration file and the setters of `SinkBuilder`.
+//! Tests that the `Settings` in a configuration file correspond to the setters of `SinkBuilder`.
 
 #![cfg(feature = "metrics")]
 
@@ -44,7 +44,7 @@ const ALL: &str = r#"
     shard_bytes = 524_288
 "#;
 
-/// A file that sets all settings that have a default to this default.
+/// A file that sets each setting to its default, if it has one.
 const DEFAULTS: &str = r#"
     max_in_flight = 4
     linger = { adaptive = "100ms" }
@@ -72,7 +72,7 @@ const DEFAULTS: &str = r#"
 
 const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
 
-/// Setters that have no setting of the same name.
+/// Setters without a setting of the same name.
 const CODE_ONLY: [&str; 5] =
     ["classify", "dead_letter_handler", "dead_letters", "settings", "stream_info"];
 
@@ -281,7 +281,7 @@ async fn describe_stream_controls_lookup() {
     for (text, described) in
         [("", true), ("describe_stream = true", true), ("describe_stream = false", false)]
     {
-        // If the sink describes the stream, it rejects aggregated records, because the stream has this distribution.
+        // The sink rejects aggregated records if a lookup reports this distribution.
         let stream = SimStream::builder().with_distribution(Distribution::Auto);
         let client = stream.build().unwrap().client();
         let builder = builder().with_settings(read(text)).with_aggregation(Aggregation::PerKey);

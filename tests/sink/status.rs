@@ -1,4 +1,4 @@
-//! `Status` and `Condition` of sinks and producers.
+//! Tests of the `Status` and `Condition` of sinks and producers.
 
 use std::time::Duration;
 
@@ -265,7 +265,7 @@ async fn cancelled_wait_for_keeps_pending_change() {
     let never = watch.wait_for(|_| false);
     assert!(tokio::time::timeout(Duration::from_secs(1), never).await.is_err());
     assert!(matches!(watch.changed().now_or_never(), Some(Some(Condition::Failing { .. }))));
-    // A watch does not report a change that was reverted before the watch was polled.
+    // A watch does not report a change that is reverted before the next poll of the watch.
     let mut second = producer.watch();
     assert_eq!(watch.changed().await, Some(Condition::Working));
     assert_eq!(second.changed().now_or_never(), Some(Some(Condition::Working)));

@@ -1,4 +1,4 @@
-//! Use of the stream description and the shard list by a sink, including sources that fail or provide only one of them.
+//! Tests of how a sink uses the stream description and the shard list, and of sources that fail or provide only one.
 
 use std::error::Error as _;
 use std::pin::Pin;
@@ -222,7 +222,8 @@ async fn credentials_errors_delay_description() {
         }
     };
     let mut sink = sink(aggregating().with_stream_info(describer.answering(refused)), &service);
-    // After four minutes of credentials errors the description succeeds. It reports AUTO, so the record is rejected.
+    // The lookup succeeds after four minutes of credentials errors. The sink rejects the record, because the stream is
+    // AUTO.
     let refused = sink.send(Record::from("a")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     let source = refused.source().unwrap();
@@ -290,7 +291,7 @@ async fn large_record_waits_for_description() {
     assert!(producer.put(record_of(10 * MIB + 1)).await.is_err());
     producer.close().await.unwrap();
 
-    // A sink of the producer waits for the description as well.
+    // A `ProducerSink` also waits for the description.
     let described = Describer::default().answering(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &service).spawn();
@@ -349,7 +350,7 @@ async fn early_records_respect_stream_limit() {
 async fn large_record_on_hold_fails_with_reason() {
     let silent = || aggregating().with_stream_info(describe_stream_fn(|_| pending()));
     let try_send = |producer: &Producer, bytes| producer.try_send(record_of(bytes)).unwrap_err();
-    // A record that exceeds the configured limit, or the limit of any stream, fails without a wait for the description.
+    // A record fails without waiting for the description if it exceeds the configured limit or that of any stream.
     let producer = sink(silent(), &MockService::delivering()).spawn();
     let refused = producer.send(record_of(10 * MIB + 1)).now_or_never().expect("at once");
     assert_too_large(&refused.unwrap_err(), 10 * MIB + 1, 10 * MIB);
@@ -357,7 +358,7 @@ async fn large_record_on_hold_fails_with_reason() {
         silent().configure(|settings| settings.limits = Limits::default().with_record_bytes(1_000));
     let lower = sink(limited, &MockService::delivering()).spawn();
     assert_too_large(&try_send(&lower, 2_000), 2_000, 1_000);
-    // After the producer has ended, `try_send` returns the final error instead of `ErrorKind::Full`.
+    // Once the producer has ended, `try_send` returns the final error instead of `ErrorKind::Full`.
     assert_eq!(try_send(&producer, 2 * MIB).kind(), ErrorKind::Full);
     producer.clone().close().await.unwrap();
     assert_eq!(try_send(&producer, 2 * MIB).kind(), ErrorKind::Closed);
@@ -458,7 +459,7 @@ async fn dropped_sink_cancels_lookup() {
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 }
 
-/// A source that provides neither a description nor a shard list, and that counts its calls.
+/// A source that counts its calls, but provides neither a description nor a shard list.
 #[derive(Clone, Default)]
 struct EmptySource {
     descriptions: Arc<AtomicUsize>,

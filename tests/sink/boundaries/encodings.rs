@@ -1,4 +1,4 @@
-//! The four ways to encode a `PutRecords` request, and a consumer that reads the records back.
+//! Encodings of a `PutRecords` request, and a consumer that reads the records back.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Partition keys of all lengths and with all kinds of Unicode characters.
+//! Tests of partition keys of all lengths and with all kinds of Unicode characters.
 
 use std::collections::HashMap;
 
@@ -146,7 +146,7 @@ async fn failed_record_keeps_its_key() {
             let mut receipts = Vec::new();
             for (number, key) in keys.iter().enumerate() {
                 let (record, receipt) = Record::from((key.as_str(), "x")).tracked();
-                // A failed record with an even index is returned through its receipt, the others by the sink.
+                // Receipts return the failed records with an even index, and the sink returns the others.
                 receipts.extend((number % 2 == 0).then_some(receipt));
                 sink.feed(record).await.unwrap();
             }
@@ -210,7 +210,7 @@ async fn empty_or_oversized_key_is_rejected() {
             assert_eq!(refused.record(), Some(&record));
             producer.close().await.unwrap();
         }
-        // The simulated stream rejects an entry with such a key as well.
+        // The simulated stream also rejects entries with such a key.
         for &encoding in ENCODINGS {
             let entry = Entry::new(Bytes::from_static(b"x"), Some(key.as_str().into()), None);
             let request = PutRecordsRequest::new(kinesis.id(), vec![entry]);

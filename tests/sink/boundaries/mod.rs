@@ -1,5 +1,5 @@
-//! Keys, payloads, sizes, and settings at the limits of their ranges. Records arrive unchanged or are returned with a
-//! reason.
+//! Tests that records arrive unchanged or are returned with a reason if their keys and payloads, or the settings, are
+//! at the limits of their ranges.
 #![cfg(feature = "sim")]
 
 mod encodings;

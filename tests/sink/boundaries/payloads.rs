@@ -1,4 +1,4 @@
-//! Empty payloads, payloads that are aggregates, and payloads that only resemble one.
+//! Tests of empty payloads, payloads that are aggregates, and payloads that only resemble an aggregate.
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -39,7 +39,7 @@ fn lookalikes() -> Vec<Bytes> {
     ]
 }
 
-/// Payloads that are aggregates. If one is sent as a plain record, consumers deaggregate it.
+/// Payloads that are aggregates, so consumers deaggregate them if they are sent as plain records.
 fn aggregates() -> Vec<Bytes> {
     let nested = encode(&[Member::new("z", aggregate()), Member::new("z", "")]).unwrap();
     let of_one = encode(&[Member::new("x", "alone")]).unwrap();
@@ -91,7 +91,7 @@ async fn payload_arrives_unchanged_in_aggregate() {
             sink.close().await.unwrap();
             let read: Vec<_> = read_back(&kinesis).await.into_values().collect();
             let [read] = read.try_into().expect("one aggregate");
-            // `deaggregate` does not deaggregate the members, even if a member is an aggregate itself.
+            // `deaggregate` returns members unchanged, even if a member is an aggregate itself.
             assert!(
                 data(&read.data.into_inner().into()) == payloads,
                 "{aggregation:?} {encoding:?}"

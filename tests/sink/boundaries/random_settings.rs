@@ -1,4 +1,4 @@
-//! Sinks with random combinations of minimum and maximum settings, while requests and entries fail.
+//! Tests of random combinations of minimum and maximum settings while requests and entries fail.
 
 use std::env;
 

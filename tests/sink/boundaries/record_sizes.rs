@@ -1,4 +1,4 @@
-//! Records whose size is exactly a limit (up to 10 MiB), and records that exceed a limit by one byte.
+//! Tests of records whose size equals a limit (up to 10 MiB) or exceeds it by one byte.
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -81,7 +81,7 @@ async fn described_stream_sets_record_limit() {
         let kinesis = SimStream::builder().with_max_record_bytes(limit).build().unwrap();
         let builder = KinesisSink::builder("example").with_stream_info(kinesis.clone());
         let mut sink = sink(&kinesis, builder);
-        // A record that exceeds the default request size is sent alone.
+        // The sink sends a record alone if it exceeds the default request size.
         for size in [100, limit, 100, limit] {
             sink.feed(record(size)).await.unwrap();
         }
@@ -134,8 +134,8 @@ async fn tiny_buffer_accepts_one_large_record() {
     }
 }
 
-/// Size of an aggregate with two members of about 5 MiB each, without the payloads. The length field of such a payload
-/// has four bytes.
+/// Size of an aggregate with two members of about 5 MiB each, excluding the payloads. The length field of such a
+/// payload has four bytes.
 const AGGREGATE_OVERHEAD: usize = 20 + (2 + KEY.len()) + 2 * (1 + 4 + 2 + 1 + 4) + KEY.len();
 
 #[tokio::test(start_paused = true)]
@@ -182,7 +182,7 @@ async fn largest_record_is_not_aggregated() {
 
 #[tokio::test(start_paused = true)]
 async fn record_over_stream_limit_fails_alone() {
-    // The record limit of the sink is 10 MiB, that of the stream is 1 MiB.
+    // The sink accepts records of up to 10 MiB, but the stream only records of up to 1 MiB.
     let kinesis = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let mut sink = sink(&kinesis, builder());
     for size in [100, DEFAULT_RECORD_BYTES + 1, 200, MAX_RECORD_BYTES, DEFAULT_RECORD_BYTES] {

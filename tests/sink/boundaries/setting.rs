@@ -1,4 +1,4 @@
-//! A setting with a range: changes that set it to each bound and to values outside of the range.
+//! Describes a setting by changes that set it to the bounds of its range and to values outside of the range.
 
 use kinesis_sink::BuildError;
 

@@ -1,5 +1,5 @@
-//! Ranges of the settings of a sink and of its limits. With a setting at either bound, records are delivered. With a
-//! value outside of the range, `build` fails.
+//! Tests of the range of each setting and limit of a sink. At either bound of the range, the sink delivers records. If
+//! a value is outside of the range, `build` fails.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ fn all_bounds() -> Vec<(String, SinkBuilder)> {
 
 fn check(name: &str, outcomes: &Outcomes, count: usize) {
     assert_eq!(outcomes.delivered + outcomes.too_large + outcomes.failed.len(), count, "{name}");
-    // Listing the shards already takes longer than the minimum deadline, so all records can expire.
+    // All records can expire, because listing the shards alone takes longer than the minimum deadline.
     assert!(outcomes.delivered > 0 || name == "minimum deadline", "{name}: no record delivered");
     let is_small = name == "minimum record_bytes" || name.contains("request_bytes");
     assert!(is_small || outcomes.too_large == 0, "{name}: {} too large", outcomes.too_large);
@@ -185,7 +185,7 @@ fn refusal(builder: SinkBuilder) -> BuildError {
 }
 
 #[test]
-fn out_of_range_value_fails_build() {
+fn build_rejects_out_of_range_value() {
     for setting in sink_settings() {
         for change in setting.outside {
             assert_out_of_range(&refusal(change(builder())), setting.field);
@@ -201,7 +201,7 @@ fn out_of_range_value_fails_build() {
 }
 
 #[test]
-fn conflicting_settings_fail_build() {
+fn build_rejects_conflicting_settings() {
     for (builder, expected) in [
         (
             builder().configure(|settings| {

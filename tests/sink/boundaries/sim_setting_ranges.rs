@@ -1,5 +1,5 @@
-//! Ranges of the settings of the simulated stream. With a setting at either bound, the stream accepts records. With a
-//! value outside of the range, `build` fails.
+//! Tests of the range of each setting of the simulated stream. At either bound of the range, the stream accepts
+//! records. If a value is outside of the range, `build` fails.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ const LONGEST_NAME: &str = concat!(
 
 async fn check(name: &str, builder: SimBuilder) {
     let kinesis = builder.build().unwrap();
-    // With a load of 1.0 no quota is left, so records beyond the burst would wait forever.
+    // Records beyond the burst would wait forever, because a load of 1.0 uses the whole quota.
     let sink = KinesisSink::builder(kinesis.id())
         .configure(|settings| settings.seed = Some(1))
         .with_deadline(7 * 24 * HOUR);
@@ -90,7 +90,7 @@ async fn zero_kept_bytes_keeps_record_sizes() {
 }
 
 #[test]
-fn out_of_range_value_fails_build() {
+fn build_rejects_out_of_range_value() {
     for setting in settings() {
         for change in setting.outside {
             assert_out_of_range(&change(SimStream::builder()).build().unwrap_err(), setting.field);

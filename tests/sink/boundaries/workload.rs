@@ -1,4 +1,4 @@
-//! A workload of small records, and the outcome of each record.
+//! Sends a workload of small records and checks the outcome of each record.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub async fn produce(
     outcomes
 }
 
-/// Timeout in virtual time. The slowest settings send one byte per second.
+/// Timeout in virtual time, long enough for the slowest settings, which send one byte per second.
 const TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Outcomes {

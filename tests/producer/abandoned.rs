@@ -1,4 +1,4 @@
-//! Drivers and sinks that are dropped early: they return their records, even if a dead-letter handler panics.
+//! Tests that drivers and sinks return their records when they are dropped early, even if a dead-letter handler panics.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ async fn abort_returns_records_in_accepted_order() {
     producer.send(record("a")).await.unwrap();
     producer.send(record("b")).await.unwrap();
     sleep(Duration::from_millis(30)).await;
-    // Records "a" and "b" wait for their retry. The driver is aborted before it sends "c" and "d".
+    // The driver is aborted while "a" and "b" wait to be retried, and before it sends "c" and "d".
     producer.send(record("c")).await.unwrap();
     producer.send(record("d")).await.unwrap();
     let flush = tokio::spawn({

@@ -1,4 +1,4 @@
-//! Backpressure of a producer: permits for records and bytes, and the order in which waiting senders get them.
+//! Tests of backpressure: senders wait for record and byte permits, and get them in FIFO order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::mock_service::{MockService, all_delivered, numbers, unpaced};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// Timeout in virtual time, after which a call is considered hung.
+/// Time limit for a call, in virtual time. A call that takes longer is considered hung.
 const HANG_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 fn builder() -> SinkBuilder {
@@ -104,7 +104,7 @@ async fn buffer_accepts_at_most_two_large_records() {
     });
     future::join_all(sends).await;
     assert_eq!(service.sizes(), [2, 2, 2]);
-    // After the large records are delivered, the full buffer capacity is available again.
+    // The full buffer capacity is available again, because the large records have been delivered.
     producer.try_send(small()).unwrap();
     producer.try_send(small()).unwrap();
     producer.try_send(small()).unwrap_err();
@@ -166,7 +166,7 @@ async fn try_put_does_not_overtake_waiters() {
     let mut waiting = std::pin::pin!(waiting);
     assert!((&mut waiting).now_or_never().is_none());
     sleep(ROUND_TRIP + Duration::from_millis(1)).await;
-    // Two permits are free, but they are reserved for the waiting senders.
+    // Two permits are free, but `try_put` fails because they are reserved for the waiting senders.
     assert_eq!(service.delivered().len(), 2);
     let error = producer.try_put(record(9)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full);
@@ -182,7 +182,7 @@ async fn full_buffer_is_flushed_before_linger() {
     let builder = builder().with_linger(linger).configure(|settings| settings.buffer_bytes = 1_000);
     let producer = produce(builder, &service);
     let began = Instant::now();
-    // The buffer has capacity for two of the records. The third one waits.
+    // The buffer has capacity for two of the records, so the third one waits.
     let sends = (0..3).map(|_| producer.send(Record::from(("k", vec![0; 399]))));
     future::join_all(sends).await;
     assert_eq!(began.elapsed(), ROUND_TRIP);
@@ -204,7 +204,7 @@ async fn dropped_send_sends_nothing_and_frees_permit() {
     assert!((&mut second).now_or_never().is_none());
     drop(first);
     second.await.unwrap();
-    // Drops a sender after it was granted a permit. The permit passes to the next waiting sender.
+    // Drops a sender that has been granted a permit, so that the next waiting sender gets the permit.
     producer.send(record(3)).await.unwrap();
     let mut ready = Box::pin(producer.send(record(103)));
     assert!((&mut ready).now_or_never().is_none());
@@ -306,7 +306,7 @@ async fn record_and_byte_waiters_are_served_fifo() {
     let order = entries.map(|entry| entry.partition_key().unwrap().parse::<usize>().unwrap());
     let order: Vec<_> = order.collect();
     assert_eq!(order.len(), 80);
-    // Senders that are granted permits at the same time can send in any order.
+    // Senders can send in any order if they are granted permits at the same time.
     let overtakes = order.iter().enumerate().any(|(index, number)| index.abs_diff(*number) >= 4);
     assert!(!overtakes, "{order:?}");
 }
@@ -335,7 +335,7 @@ async fn send_fails_when_failed_records_fill_buffer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_record_does_not_reject_waiters() {
+async fn waiters_succeed_despite_failed_record() {
     let service = MockService::rejecting_bad();
     let producer =
         produce(builder().configure(|settings| settings.buffer_records = Some(10)), &service);
@@ -397,7 +397,7 @@ async fn sink_returns_excess_permit_bytes() {
     let mut sink = producer.sink();
     sink.feed(sized(400, false)).await.unwrap();
     producer.flush().await.unwrap();
-    // The sink reserves 400 bytes, the size of the largest record so far, but sends only 10 bytes.
+    // The sink reserves 400 bytes because its largest record had this size, but sends only 10 bytes.
     sink.feed(sized(10, false)).await.unwrap();
     producer.try_send(sized(490, false)).unwrap();
     producer.try_send(sized(490, false)).unwrap();
@@ -417,7 +417,7 @@ async fn closed_sink_frees_permit() {
     producer.try_send(sized(10, false)).unwrap();
 }
 
-/// The first waiting sender does not cause a flush. A later one that needs more bytes does.
+/// The first waiting sender does not cause a flush, but a later one does, because it needs more bytes.
 #[tokio::test(start_paused = true)]
 async fn larger_waiter_triggers_flush() {
     let service = MockService::delivering();
@@ -428,7 +428,7 @@ async fn larger_waiter_triggers_flush() {
     for _ in 0..2 {
         producer.send(sized(3_000, false)).await.unwrap();
     }
-    // A ready sink that sends nothing keeps a permit for 3,000 bytes, the size of the largest record so far.
+    // A ready sink keeps a permit for 3,000 bytes, the size of the largest record so far, even if it sends nothing.
     let mut ready = producer.sink();
     future::poll_fn(|cx| ready.poll_ready_unpin(cx)).await.unwrap();
     let began = Instant::now();
@@ -465,7 +465,7 @@ async fn full_try_send_triggers_flush() {
     assert!(began.elapsed() <= ROUND_TRIP * 2, "{:?}", began.elapsed());
 }
 
-/// A sender that waited earlier, and timed out or sent its record, does not cause early flushes later.
+/// Once a waiting sender has timed out or sent its record, it must not cause further early flushes.
 #[tokio::test(start_paused = true)]
 async fn earlier_waiters_do_not_cause_flushes() {
     let service = MockService::delivering();
@@ -507,7 +507,7 @@ async fn handler_can_return_another_record() {
     producer.send(sized(10, true)).await.unwrap();
     let error = producer.flush().await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 1), "{error}");
-    // The failed record that the handler returned, of 1,000 bytes, uses buffer capacity again.
+    // The 1,000-byte record returned by the handler uses buffer capacity again.
     producer.try_send(sized(900, false)).unwrap();
     producer.try_send(sized(200, false)).unwrap_err();
     assert_eq!(producer.take_failed().await[0].record().size(), 1_000);
@@ -515,7 +515,7 @@ async fn handler_can_return_another_record() {
     producer.close().await.unwrap();
 }
 
-/// Uses two threads, so that the test can observe the moment at which a receipt or flush completes.
+/// Runs on two threads to observe the moment at which a receipt or flush completes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn permit_is_free_when_receipt_completes() {
     let service = MockService::delivering().with_round_trip(Duration::ZERO);

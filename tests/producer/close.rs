@@ -1,4 +1,4 @@
-//! Shutdown of a producer. Every receipt completes, and every record is delivered or returned.
+//! Tests that every receipt completes and every record is delivered or returned when a producer shuts down.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -45,7 +45,7 @@ enum Shutdown {
     RuntimeShutDown,
 }
 
-/// Runs a driver, and panics at the first poll after `panics` is set to `true`.
+/// Runs a driver until `panics` is set to `true`, and then panics when it is next polled.
 async fn run_until_panic(driver: Driver<MockService>, panics: Arc<AtomicBool>) {
     let mut driver = pin!(driver);
     poll_fn(|cx| {
@@ -55,8 +55,8 @@ async fn run_until_panic(driver: Driver<MockService>, panics: Arc<AtomicBool>) {
     .await;
 }
 
-/// A producer in one of the states. Unless it is idle, records "a", "b", and "c" were sent with receipts, and "d" and
-/// "e" without.
+/// A producer in the given state. Unless it is idle, it has accepted records "a", "b", and "c" with receipts, and "d"
+/// and "e" without.
 struct Case {
     service: MockService,
     panics: Arc<AtomicBool>,
@@ -214,7 +214,7 @@ fn assert_outcomes(receipts: Vec<Receipt>, way: Shutdown, state: State) {
             other => panic!("{way:?} {state:?}: {other}"),
         }
         let failures = usize::from(state == State::MidRetry);
-        // When the runtime shuts down, the task of the request can end first, which adds an attempt to the history.
+        // The history has an attempt if the runtime stops the task of the request before the task of the driver.
         let more = usize::from(way == Shutdown::RuntimeShutDown);
         assert!(
             (failures..=failures + more).contains(&undelivered.history().len()),

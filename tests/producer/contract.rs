@@ -1,4 +1,4 @@
-//! The contract of `futures::Sink`, checked for `ProducerSink`.
+//! Tests of the `futures::Sink` contract for `ProducerSink`.
 
 use kinesis_sink::producer::ProducerSink;
 

@@ -1,4 +1,4 @@
-//! Fatal errors: which calls return them, and what happens to the records under each `FatalPolicy`.
+//! Tests of which calls return a fatal error, and of what each `FatalPolicy` does with the records.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -77,7 +77,7 @@ async fn fatal_error_stops_producer() {
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
-/// Error codes that retries do not resolve, one of each kind.
+/// Error codes that retries cannot resolve, one of each kind.
 const REFUSALS: [&str; 5] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
@@ -206,7 +206,7 @@ async fn stop_waits_for_requests_in_flight() {
         .spawn();
     let first = producer.put(record("a")).await.unwrap();
     sleep(Duration::from_millis(1)).await;
-    // This request is rejected while the first one is in flight.
+    // The service rejects this request while the first one is in flight.
     let second = producer.put(record("b")).await.unwrap();
     producer.send(record("c")).await.unwrap();
     sleep(Duration::from_millis(200)).await;
@@ -268,7 +268,7 @@ async fn retrying_producer_reports_fatal_error() {
     let flush = flush.unwrap_err();
     assert_eq!((flush.kind(), flush.count()), (ErrorKind::Refused, 2), "{flush}");
     assert_eq!(cause_of(&flush).code(), "AccessDeniedException");
-    // New records are rejected even though the buffer has capacity.
+    // The producer rejects new records even though the buffer has capacity.
     for error in
         [producer.put(record("c")).await.unwrap_err(), producer.try_put(record("c")).unwrap_err()]
     {
@@ -304,7 +304,8 @@ async fn refusal_ends_when_rejected_record_expires() {
     assert!(matches!(first.reason(), FailureReason::DeadlineExceeded { .. }), "{first}");
     assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
     let began = Instant::now();
-    // After the rejected record has expired, no record is left to retry, so the next one is accepted and sent.
+    // The producer accepts and sends another record once the rejected one has expired, because none waits to be
+    // retried.
     while producer.put(record("b")).await.unwrap().await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(60), "no record is delivered");
     }
@@ -341,7 +342,7 @@ async fn producer_ignores_fatal_error_before_spawn() {
     let service = MockService::failing(1, "AccessDeniedException");
     let mut sink = builder().build_with(service.clone()).unwrap();
     sink.send(record("a")).await.unwrap_err();
-    // The service accepts requests from now on.
+    // The service accepts all further requests.
     let producer = sink.spawn();
     producer.put(record("b")).await.unwrap().await.unwrap();
     producer.close().await.unwrap();
@@ -364,7 +365,7 @@ async fn throttled_request_ends_refusal() {
     producer.close().await.unwrap();
 }
 
-/// Uses the real clock, because virtual time does not advance while a task is busy.
+/// Runs on the real clock, because virtual time does not advance while a task is busy.
 #[tokio::test]
 async fn error_loop_yields_to_driver() {
     let millisecond = Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! `flush`, `take_failed`, and the dead letters of a producer.
+//! Tests of `flush` and `take_failed`, and of how a producer handles dead letters.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn record(number: usize) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flush_covers_records_of_all_clones() {
+async fn flush_delivers_records_of_all_clones() {
     let service = MockService::new(|call, request| Ok(answer_each(request, |_| call > 1)));
     let producer = produce(builder(), &service);
     let other = producer.clone();
@@ -57,7 +57,7 @@ async fn later_records_do_not_delay_flush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_futures_do_not_lose_records() {
+async fn cancelled_calls_lose_no_record() {
     let service = MockService::delivering();
     let producer = produce(builder(), &service);
     for number in 0..100 {
@@ -84,7 +84,7 @@ async fn failed_records_are_reported_until_taken() {
     }
     producer.send(Record::from("bad 2")).await.unwrap();
     producer.send(Record::from("bad 3")).await.unwrap();
-    // Only failed records fill the buffer, so waiting for capacity would never end.
+    // Waiting for capacity would never end, because only failed records fill the buffer.
     let error = producer.send(record(0)).await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, 3), "{error}");
     let error = producer.try_put(record(0)).unwrap_err();
@@ -111,7 +111,7 @@ async fn dropped_take_failed_keeps_failed_records() {
     producer.close().await.unwrap();
 }
 
-/// Failed records keep their permits until `take_failed` returns them. A dropped call releases none of them.
+/// Failed records keep their permits until `take_failed` returns them, so a dropped call must release none.
 #[tokio::test(start_paused = true)]
 async fn dropped_take_failed_keeps_buffer_limit() {
     let producer = produce(
@@ -225,7 +225,7 @@ async fn dropped_flush_does_not_end_later_flush() {
     sink.feed(record(0)).await.unwrap();
     assert!(sink.flush().now_or_never().is_none());
     sleep(ROUND_TRIP / 2).await;
-    // This record is sent without `poll_ready`. Record 3 below is sent with it.
+    // This record is sent without a preceding `poll_ready`, unlike record 3 below.
     sink.start_send_unpin(record(1)).unwrap();
     sink.flush().await.unwrap();
     assert_eq!(service.delivered(), numbers(0..2));
@@ -279,7 +279,7 @@ async fn dropped_flushes_take_linear_time() {
         assert!(producer.flush().now_or_never().is_none());
     }
     producer.flush().await.unwrap();
-    // If each flush visited all others, this would take minutes.
+    // This would take minutes if each flush visited all others.
     assert!(began.elapsed() < Duration::from_secs(20));
 }
 
@@ -297,7 +297,7 @@ async fn fatal_error_is_not_reported_after_recovery() {
     assert_eq!(service.delivered(), numbers(0..2));
 }
 
-/// Uses two threads, so that flushes run between the last delivery and the end of the driver.
+/// Runs on two threads, so that some flushes start between the last delivery and the end of the driver.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flush_succeeds_while_producer_closes() {
     for _ in 0..2_000 {

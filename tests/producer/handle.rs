@@ -1,4 +1,4 @@
-//! `Producer` as a handle of a single sink: acceptance of records, receipts, and clones.
+//! Tests of `Producer` as a handle to a single sink: it accepts records, returns receipts, and can be cloned.
 
 use std::time::Duration;
 
@@ -320,7 +320,7 @@ fn producer_works_outside_of_tokio_runtime() {
     assert_eq!(service.delivered().len(), 101);
 }
 
-/// The driver reads its inbox in several polls. `close` is called when only some of the records have been read.
+/// The driver reads its inbox over several polls. The test calls `close` before the driver has read all records.
 #[tokio::test(start_paused = true)]
 async fn close_between_driver_polls_skips_linger() {
     for records in [1_100, 2_000, 5_000] {
@@ -342,7 +342,7 @@ async fn close_between_driver_polls_skips_linger() {
 #[tokio::test(start_paused = true)]
 async fn driver_drains_inbox_over_several_polls() {
     async fn count_polls(records: usize) -> usize {
-        // With one request in flight, no response arrives: virtual time does not advance while a task is busy.
+        // No response arrives for the request in flight, because virtual time does not advance while a task is busy.
         let builder = builder().with_max_in_flight(1);
         let (producer, driver) =
             builder.build_with(MockService::delivering()).unwrap().into_producer();

@@ -1,4 +1,4 @@
-//! Outcomes, capacity, and cancel safety of `Producer::put_all`.
+//! Tests of the outcomes, the buffer use, and the cancel safety of `Producer::put_all`.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ async fn idle_put_all_reserves_no_capacity() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_next_loses_no_outcome() {
+async fn cancelled_next_loses_no_outcome() {
     let stream = SimStream::new(1);
     let producer = producer(&stream);
     let records = stream::iter(0..10).map(|number| (Record::from(number.to_string()), number));
@@ -211,7 +211,7 @@ async fn put_all_fails_when_failed_records_fill_buffer() {
     assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
 }
 
-/// `put_all` does not busy-loop while a record waits for the stream description.
+/// `put_all` must not busy-loop while a record waits for the stream description.
 #[tokio::test(start_paused = true)]
 async fn large_record_waits_for_description() {
     let description = describe_stream_fn(|_| async {
@@ -256,7 +256,7 @@ async fn put_all_ends_when_producer_stops() {
     assert!(outcomes[delivered..].iter().all(|(_, outcome)| outcome.is_err()));
 }
 
-/// The buffer has the minimum size, and the number of pending outcomes can exceed it.
+/// Uses the smallest buffer, and allows more pending outcomes than the buffer can contain.
 #[tokio::test(start_paused = true)]
 async fn put_all_leaves_capacity_for_other_senders() {
     let latency = Latency::constant(Duration::from_millis(100));

@@ -1,8 +1,8 @@
-//! Producers that shut down while threads send. Every receipt completes, and every accepted record is delivered or
-//! returned.
+//! Tests that every receipt completes and every accepted record is delivered or returned when a producer shuts down
+//! while threads send.
 //!
-//! A failing round prints its seed. Replay it with `PRODUCER_RACES_SEED=n cargo test --test producer races`. The seed
-//! does not determine the interleaving of the threads, so several runs might be necessary.
+//! A failing round prints its seed. To replay it, run `PRODUCER_RACES_SEED=n cargo test --test producer races`. Several
+//! runs might be necessary, because the seed does not determine how the threads interleave.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::mock_service::{MockService, answer_each, service_error, text};
 
 const ROUNDS: u64 = 300;
-/// Timeout after which a round is considered hung.
+/// Time limit for a round. A round that takes longer is considered hung.
 const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -120,7 +120,7 @@ async fn round(seed: u64) {
     }
     let Outcomes { accepted, delivered, returned } = total;
     assert_eq!(delivered + returned.len(), accepted);
-    // The receipt of a record that was written reports a delivery, or that the record might have been written.
+    // If a record was written, its receipt reports a delivery, or that the record might have been written.
     let mut written = service.delivered();
     let before_dedup = written.len();
     written.sort_unstable();
@@ -157,7 +157,7 @@ async fn send_and_take(mut producer: Producer, mut rng: Rng) {
         match rng.u32(0..6) {
             0 => drop(producer.try_send(record)),
             1 => drop(sink.feed(record).await),
-            // Can acquire a permit without using it.
+            // Might acquire a permit without using it.
             2 => drop(timeout(Duration::from_micros(50), sink.feed(record)).await),
             3 => drop(timeout(Duration::from_micros(300), producer.send(record)).await),
             4 => drop(producer.take_failed().await),

@@ -1,4 +1,4 @@
-//! Receipts that are queried without waiting, and channels as dead-letter handlers.
+//! Tests that query receipts without waiting, and that use channels as dead-letter handlers.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ async fn undelivered_record_names_its_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_of_dropped_driver_names_its_stream() {
+async fn record_from_dropped_driver_names_stream() {
     let client = SimStream::new(2).client();
     let (producer, driver) = KinesisSink::new(&client, "example").unwrap().into_producer();
     let receipt = producer.put(Record::from("queued")).await.unwrap();

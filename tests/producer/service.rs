@@ -1,4 +1,4 @@
-//! `Producer` as a `tower::Service` of records.
+//! Tests of `Producer` as a `tower::Service` of records.
 
 use std::time::Duration;
 

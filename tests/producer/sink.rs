@@ -1,4 +1,4 @@
-//! Differences between `Producer`, a handle without `Sink` methods, and `ProducerSink`, which implements `Sink`.
+//! Tests of how `Producer`, a handle without `Sink` methods, differs from `ProducerSink`, which implements `Sink`.
 
 use futures::{SinkExt, StreamExt, stream};
 use kinesis_sink::sim::SimStream;
@@ -81,7 +81,7 @@ async fn handle_is_small_and_shared_by_tasks() {
     assert!(size_of::<Producer>() <= 64, "{}", size_of::<Producer>());
     let stream = SimStream::new(1);
     let producer = producer(&stream);
-    // `?` works on both results, because `put` and its receipt convert into one error type.
+    // `?` works on both results, because the errors of `put` and of its receipt convert into one type.
     async fn put(producer: Producer, text: String) -> Result<(), kinesis_sink::Error> {
         producer.put(Record::from(text)).await?.await?;
         Ok(())

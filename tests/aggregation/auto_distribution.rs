@@ -1,4 +1,4 @@
-//! Tests that switch a stream to AUTO distribution while records are sent. An AUTO stream ignores partition keys.
+//! Tests that switch a stream to AUTO distribution while a sink sends records. An AUTO stream ignores partition keys.
 #![cfg(feature = "sim")]
 
 use std::collections::{HashMap, HashSet};
@@ -40,8 +40,8 @@ fn record(number: usize, keys: usize) -> Record {
     Record::from((format!("key-{}", number % keys), format!("{number:06}")))
 }
 
-/// Returns the numbers of the records that a KCL consumer receives. The KCL discards an aggregate if the hash of any
-/// member is outside the shard's hash range.
+/// Returns the numbers of the records received by a KCL consumer. The KCL discards an aggregate if any member is
+/// outside the shard's hash range.
 fn found(stream: &SimStream) -> HashSet<usize> {
     let ranges: HashMap<String, HashRange> =
         stream.shards().iter().map(|shard| (shard.id().to_owned(), shard.range())).collect();
@@ -62,8 +62,8 @@ fn found(stream: &SimStream) -> HashSet<usize> {
 
 /// Sends records, and switches the stream to AUTO after the first 30 %.
 ///
-/// Returns the number of lost records (reported as delivered, but not received by a KCL consumer), the number of
-/// records reported as delivered, and the first error.
+/// Returns the number of lost records, the number of records reported as delivered, and the first error. A record is
+/// lost if it is reported as delivered, but a KCL consumer does not receive it.
 async fn send_through_switch(
     stream: &SimStream,
     mut sink: KinesisSink,
@@ -150,19 +150,19 @@ async fn ordered_sink_rejects_auto_stream() {
     let mut sink = ordered.build(&stream.client()).unwrap();
     assert_refused(sink.feed(record(0, 1)).await.err(), "set the ordering to Unordered");
     assert_eq!(stream.stats().requests, 0);
-    // A sink without ordering and aggregation does not describe the stream, so the count stays at 1.
+    // The count stays at 1, because a sink without ordering and aggregation does not describe the stream.
     let mut sink = KinesisSink::new(&stream.client(), "example").unwrap();
     sink.send(record(0, 1)).await.unwrap();
     assert_eq!(stream.stats().descriptions, 1);
 }
 
-/// [`StreamInfo`] whose `describe_stream` succeeds in every third call, starting with the first. The other calls fail
-/// or never complete.
+/// [`StreamInfo`] that describes the stream in every third call, starting with the first. All other calls fail or never
+/// complete.
 #[derive(Clone)]
 struct Unreliable {
     stream: SimStream,
     calls: Arc<AtomicUsize>,
-    /// Error code of these other calls, or `None` if they never complete.
+    /// Error code of the calls that fail, or `None` if these calls never complete.
     code: Option<&'static str>,
 }
 

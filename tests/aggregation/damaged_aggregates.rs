@@ -1,5 +1,5 @@
-//! Decodes randomly damaged aggregates and compares the result with prost. About half of the cases are damaged before
-//! the digest is computed, so that the damage reaches the protobuf decoder instead of failing the digest check.
+//! Compares how this crate and prost decode randomly damaged aggregates. About half of the aggregates are damaged
+//! before the digest is computed, so that they pass the digest check and reach the protobuf decoder.
 
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ fn million_mutations_decode_like_prost() {
     run(1_000_000);
 }
 
-/// Runs this number of cases with consecutive seeds, or only the seed `AGGREGATE_SEED` if that variable is set.
+/// Runs `cases` cases with consecutive seeds. If `AGGREGATE_SEED` is set, runs only that seed.
 fn run(cases: u64) {
     let seeds = match std::env::var("AGGREGATE_SEED") {
         Ok(seed) => {

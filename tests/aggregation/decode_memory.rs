@@ -55,7 +55,7 @@ fn plain_data_allocates_at_most_24_bytes() {
 
 #[test]
 fn large_tables_stay_within_memory_bound() {
-    // Keys of more than 23 bytes are not stored inline, and lengths of 128 and more take two bytes as a varint.
+    // Keys longer than 23 bytes are not stored inline, and the varint of a length of 128 or more has two bytes.
     for length in [0, 1, 2, 8, 21, 22, 23, 24, 25, 31, 32, 33, 126, 127, 128, 129, 1_000] {
         let table = field(0x0a, &vec![b'k'; length]).repeat(MIB / (length + 2));
         let peak = decode_peak("keys", &wrapped(&[&table, SMALLEST_RECORD].concat()), 1);

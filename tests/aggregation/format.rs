@@ -1,4 +1,4 @@
-//! Format of aggregated records: test vectors, comparison with prost, and invalid aggregates.
+//! Tests of the format of aggregated records, with test vectors, prost as a reference, and invalid aggregates.
 
 use bytes::Bytes;
 use kinesis_sink::aggregate::{Member, deaggregate, encode};
@@ -11,7 +11,7 @@ use prost::Message;
 use crate::support::protobuf;
 use crate::support::protobuf::{AggregatedRecord, Read, Record, message_of, wrapped};
 
-// Aggregates written by AWS's library, in hexadecimal.
+// Aggregates from AWS's library, in hexadecimal.
 const THREE: &str = "f3899ac20a01610a01621a0508001a01781a0508011a01791a0508001a017a51dbe40e0733401ee69b9d97b9c\
                      19243";
 const PLACED: &str = "f3899ac20a03706b310a03706b32120130122733343032383233363639323039333834363334363333373436\
@@ -84,7 +84,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
     vec(member, 1..300)
 }
 
-/// Returns the message that `encode` should write, as a prost message. Each table lists every entry once, in the order
+/// Returns the prost message that `encode` should write for `members`. Each table lists every entry once, in the order
 /// of first use.
 fn derived(members: &[Member]) -> AggregatedRecord {
     fn index(table: &mut Vec<String>, entry: String) -> u64 {
@@ -105,9 +105,9 @@ fn derived(members: &[Member]) -> AggregatedRecord {
     message
 }
 
-/// Encodes a valid message in a form that this crate reads but never writes: the tables follow the records, the message
-/// and its records contain unknown fields of several wire types, and the records contain tags and repeated required
-/// fields.
+/// Encodes a message in a form that this crate can read but never writes. The tables follow the records, both the
+/// message and its records contain unknown fields of several wire types, and each record contains tags and repeats its
+/// required fields.
 fn unusual(message: &AggregatedRecord) -> Vec<u8> {
     let unknown: [&[u8]; 4] = [
         b"\x78\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", // field 15: the largest varint
@@ -117,7 +117,7 @@ fn unusual(message: &AggregatedRecord) -> Vec<u8> {
     ];
     let mut out = Vec::new();
     for record in &message.records {
-        // The key index and data of the record follow and override these values.
+        // These values are overridden by the record's key index and data, which follow.
         let mut inner = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x03old".to_vec();
         inner.extend(b"\x22\x06\x0a\x01k\x12\x01v\x22\0"); // two tags: one with a key, one empty
         inner.extend(record.encode_to_vec());

@@ -1,5 +1,5 @@
-//! Number of members per aggregate and latency for each linger, in virtual time. To print the table in the
-//! documentation of `Linger`, run `cargo test --test aggregation linger -- --ignored --nocapture`.
+//! Measures the latency and the number of members per aggregate for each linger, in virtual time. To print the table in
+//! the documentation of `Linger`, run `cargo test --test aggregation linger -- --ignored --nocapture`.
 
 use std::fmt;
 use std::future::Future;

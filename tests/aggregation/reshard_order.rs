@@ -1,5 +1,5 @@
-//! Order of records with the same key in aggregates while a stream is resharded. The tests check the order for
-//! consumers that discard misplaced aggregates, such as the KCL, and for consumers that decode every aggregate.
+//! Tests that aggregated records with the same key stay in order while a stream is resharded. They check both consumers
+//! that discard misplaced aggregates, such as the KCL, and consumers that decode every aggregate.
 #![cfg(feature = "sim")]
 
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ async fn send_through_split(names_child: bool) -> (SimStream, RangesById, Kinesi
     record_ranges(&stream, &mut ranges);
     stream.split("shardId-000000000000").unwrap();
     record_ranges(&stream, &mut ranges);
-    // The response to this record names a child shard, so the sink detects the split before it sends both keys.
+    // The sink detects the split before it sends both keys, because the response to this record names a child shard.
     if names_child {
         sink.send(record("low", "0.5")).await.unwrap();
     }

@@ -1,5 +1,4 @@
-//! Aggregates on a stream that is split and merged while records are sent. The tests read the stream like a KCL
-//! consumer.
+//! Tests that split and merge shards while a sink sends aggregates, and then read the stream like a KCL consumer.
 #![cfg(feature = "aws-config")]
 
 use std::collections::{HashMap, HashSet};
@@ -22,7 +21,7 @@ const RECORDS: usize = 12_000;
 const KEYS: usize = 200;
 
 fn builder(aggregation: Aggregation) -> SinkBuilder {
-    // Aggregates and requests are small, so that many are in flight during each reshard.
+    // Small aggregates and requests ensure that many of them are in flight whenever a shard is split or merged.
     KinesisSink::builder(STREAM)
         .with_aggregation(aggregation)
         .configure(|settings| settings.aggregate_bytes = 3_000)
@@ -58,7 +57,7 @@ async fn until_active(client: &Client) {
     }
 }
 
-/// Returns the ID and the hash range of each shard, and `true` if the shard is open, in order of creation.
+/// Lists the shards in order of creation. Returns the ID and the hash range of each shard, and `true` if it is open.
 async fn all_shards(client: &Client) -> Vec<(String, HashRange, bool)> {
     let response = client.list_shards().stream_name(STREAM).send().await.unwrap();
     let shards = response.shards.unwrap().into_iter().map(|shard| {
@@ -93,13 +92,13 @@ async fn merge(client: &Client) {
     until_active(client).await;
 }
 
-/// Records that a KCL consumer receives when it reads shard by shard, parents before their children.
+/// Records received by a KCL consumer that reads shard by shard, parents before their children.
 #[derive(Default)]
 struct Read {
     numbers: Vec<usize>,
     in_closed_shards: HashSet<usize>,
     aggregates: usize,
-    /// Number of aggregates discarded because the hash of a member is outside the shard's hash range.
+    /// Number of aggregates that the consumer discarded because a member is outside the shard's hash range.
     discarded: usize,
 }
 
@@ -142,10 +141,10 @@ impl Read {
         self.numbers.extend(members.iter().map(|member| number(member.data())));
     }
 
-    /// Asserts that each record was received. Returns the number of duplicates that are not in a closed shard.
+    /// Asserts that each record was received. Returns the number of duplicates without a copy in a closed shard.
     ///
-    /// A shard that opens and closes between two listings is never listed. The sink cannot verify the aggregates in
-    /// such a shard and resends them, so duplicates in closed shards are expected.
+    /// Duplicates in closed shards are expected. If a shard opens and closes between two listings, it is never listed,
+    /// so the sink cannot verify the aggregates in it and sends them again.
     fn check_complete(&self) -> usize {
         let mut seen = vec![0_usize; RECORDS];
         for number in &self.numbers {
@@ -158,7 +157,7 @@ impl Read {
             .count()
     }
 
-    /// Asserts that the records of each key are in order. Records with an explicit hash key are not checked.
+    /// Asserts that records with the same key are in order. Ignores records with an explicit hash key.
     fn check_order(&self) {
         let mut last = HashMap::new();
         let mut seen = vec![false; RECORDS];
@@ -198,14 +197,14 @@ async fn send_and_reshard(builder: SinkBuilder) -> (Totals, Read) {
 }
 
 #[tokio::test]
-async fn per_shard_does_not_lose_records_on_reshard() {
+async fn per_shard_aggregation_survives_reshard() {
     for key in [AggregateKey::FirstMember, AggregateKey::Kpl] {
         let builder =
             builder(Aggregation::PerShard).configure(|settings| settings.aggregate_key = key);
         let (totals, read) = send_and_reshard(builder).await;
         let duplicates = read.check_complete();
         assert!(read.aggregates > 100, "{}", read.aggregates);
-        // The sink detects a split only through a misplaced aggregate.
+        // Only a misplaced aggregate makes the sink aware of a split.
         assert!(read.discarded > 0);
         assert!(totals.requeued > 0);
         assert_eq!(duplicates, 0, "only discarded aggregates are sent again");
@@ -213,7 +212,7 @@ async fn per_shard_does_not_lose_records_on_reshard() {
 }
 
 #[tokio::test]
-async fn per_key_keeps_order_on_reshard() {
+async fn per_key_aggregation_keeps_order_on_reshard() {
     let builder = builder(Aggregation::PerKey).with_max_in_flight(1);
     let (totals, read) = send_and_reshard(builder).await;
     assert_eq!((read.check_complete(), read.discarded, totals.requeued), (0, 0, 0));
@@ -222,7 +221,7 @@ async fn per_key_keeps_order_on_reshard() {
 }
 
 #[tokio::test]
-async fn per_shard_keeps_order_without_reshard() {
+async fn per_shard_aggregation_keeps_order() {
     let server = Embedded::start(4, false).await.unwrap();
     let builder = builder(Aggregation::PerShard).with_max_in_flight(1);
     let producer = builder.build(server.client()).unwrap().spawn();

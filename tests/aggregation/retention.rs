@@ -1,4 +1,4 @@
-//! Tests that a record that leaves its encoded aggregate does not keep the memory of the aggregate allocated.
+//! Tests that the memory of an encoded aggregate is freed even if a sink keeps one of its records.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::support::{alloc, mock_service};
 const MIB: usize = 1024 * 1024;
 const KEYS: usize = 4;
 const MEMBERS_PER_KEY: usize = 4_000;
-/// Maximum number of bytes that the remaining records can keep allocated. It is more than the size of the records, but
-/// less than the size of one aggregate.
+/// Maximum number of bytes that the remaining records may keep allocated. The records are smaller, but an aggregate is
+/// larger.
 const MAX_RETAINED: isize = MIB as isize;
 
 fn builder() -> SinkBuilder {
@@ -53,7 +53,7 @@ fn throttling_remaining(request: &PutRecordsRequest) -> PutRecordsResponse {
 
 async fn feed_large(sink: &mut KinesisSink<Quiet>) {
     for n in 0..KEYS * MEMBERS_PER_KEY {
-        // The last record of each key is large, and is in the same aggregate as the remaining record.
+        // The last record of each key is large and shares its aggregate with the remaining record.
         let size = if n < KEYS * (MEMBERS_PER_KEY - 1) { 1_000 } else { MIB };
         let record = Record::from(((n % KEYS).to_string(), vec![b'x'; size]));
         sink.feed(record).await.unwrap();
@@ -66,7 +66,7 @@ async fn feed_remaining(sink: &mut KinesisSink<Quiet>) {
     }
 }
 
-/// Service that does not record its requests, because recorded requests would count as allocated memory.
+/// Service that does not record its requests, because they would count as allocated memory.
 type Quiet = kinesis_sink::service::DefaultService;
 
 fn quiet(answer: fn(&PutRecordsRequest) -> Result<PutRecordsResponse, tower::BoxError>) -> Quiet {
@@ -109,7 +109,7 @@ async fn expired_members_release_aggregate() {
     feed_large(&mut sink).await;
     sleep(Duration::from_millis(400)).await;
     feed_remaining(&mut sink).await;
-    // The requests with all records fail. The records that were accepted first also expire first.
+    // All requests fail. Records expire in the order in which the sink accepted them.
     let flush = tokio::time::timeout(Duration::from_millis(750), sink.flush());
     assert!(flush.await.is_err());
     assert_eq!(sink.take_failed().len(), KEYS * MEMBERS_PER_KEY);

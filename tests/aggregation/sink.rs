@@ -1,4 +1,4 @@
-//! Aggregating sinks: settings, shard listings, receipts, and buffer limits.
+//! Tests of aggregating sinks: settings, shard listings, receipts, and buffer limits.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -220,7 +220,7 @@ fn sink_recovers_from_poll_outside_runtime() {
 async fn each_listing_outage_is_logged_once() {
     let logs = Logs::listen(Level::WARN);
     let calls = AtomicUsize::new(0);
-    // The response that names an unlisted shard invalidates the shard list, so the sink requests the list again.
+    // The sink lists the shards again, because the response names an unlisted shard and thus invalidates the list.
     let list = move |_| {
         let call = calls.fetch_add(1, Ordering::SeqCst);
         async move {
@@ -371,7 +371,7 @@ fn builder_debug_shows_effective_settings() {
 }
 
 #[tokio::test]
-async fn invalid_settings_fail_build() {
+async fn build_rejects_invalid_aggregation_settings() {
     let build = |builder: SinkBuilder| builder.build_with(MockService::delivering());
     let error = build(builder(Aggregation::PerShard)).unwrap_err();
     assert_eq!(error, BuildError::NoListShards);

@@ -1,6 +1,7 @@
-//! Interoperability with AWS's aggregation library, the PyPI package `aws-kinesis-agg`, in both directions.
+//! Tests that this crate reads the aggregates of AWS's Python library `aws-kinesis-agg`, and that the library reads
+//! those of this crate.
 //!
-//! The tests need `python3` and the package, which can be installed or in the directory `AWS_KINESIS_AGG_PATH`:
+//! The tests need `python3` and the package. Install the package, or set `AWS_KINESIS_AGG_PATH` to its directory:
 //!
 //! ```sh
 //! python3 -m pip install --target target/aws-kinesis-agg -r tests/aggregation/aws_kinesis_agg/requirements.txt
@@ -53,7 +54,8 @@ fn python(arguments: &[&str]) -> Option<Command> {
 fn output(mut python: Command, input: String) -> String {
     let mut child = python.spawn().expect("python3 cannot be started");
     let mut stdin = child.stdin.take().expect("stdin is not piped");
-    // The script writes output before it has read all input. Serving stdin and stdout concurrently avoids a deadlock.
+    // The script writes output before it has read all input, so stdin and stdout must be served concurrently to avoid a
+    // deadlock.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().expect("python3 failed");
     writer.join().expect("the writer panicked").expect("the script did not read all input");
@@ -121,7 +123,7 @@ fn aws_library_decodes_aggregates() {
     for (index, members) in random_aggregates().iter().enumerate() {
         writeln!(input, "{}", hex(&encode(members).expect("members have keys")))
             .expect("writing to a String cannot fail");
-        // If a member has no hash key, the library (unlike the KCL) assigns it the first entry of the hash key table.
+        // Unlike the KCL, the library assigns the first entry of the hash key table to members without a hash key.
         let first = members.iter().find_map(Member::explicit_hash_key);
         for member in members {
             let hash_key = member.explicit_hash_key().or(first);
@@ -181,7 +183,7 @@ fn aws_library_decodes_aggregate_like_payloads() {
     assert_eq!(output(python, input), expected);
 }
 
-/// Returns the entries that an aggregating sink sends for these payloads, each of which has its own key.
+/// Sends each payload with its own key through an aggregating sink, and returns the entries of the requests.
 fn sent_entries(payloads: &[Vec<u8>]) -> Vec<Bytes> {
     let entries = Arc::new(Mutex::new(Vec::new()));
     let sent = entries.clone();

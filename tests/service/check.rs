@@ -374,7 +374,7 @@ async fn check_times_out_credentials_after_10_s() {
 }
 
 #[tokio::test]
-async fn check_uses_stream_info_of_custom_stack() {
+async fn check_uses_stream_info_from_custom_stack() {
     let client = Client::from_conf(config("http://127.0.0.1:9").build());
     let stack = || PutRecords::new(&client);
     let builder = || KinesisSink::builder("clicks");

@@ -1,4 +1,4 @@
-//! Slow, failing and rejected credentials, and clock skew, with the real SDK.
+//! Tests of the real SDK with slow, failing, and rejected credentials, and with clock skew.
 
 use std::fmt;
 use std::future::pending;
@@ -186,8 +186,8 @@ async fn hanging_provider_fails_as_credentials_error() {
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(DefaultClassify.classify_error(source), ErrorClass::Credentials);
-    // The first load fails after 5 s. The sink retries for another 300 s and then fails with the next failed attempt,
-    // which up to 8 s of backoff can delay.
+    // The first load fails after 5 s. The sink retries for another 300 s, and then fails when the next attempt fails.
+    // The backoff can delay that attempt by up to 8 s.
     assert!((305..314).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert!(provider.calls() <= 20, "concurrent loads: {}", provider.calls());
     assert!(!sink.take_undelivered()[0].may_have_been_written());
@@ -269,7 +269,7 @@ async fn rejected_credentials_are_reloaded() {
             let provider = Provider::new(|call| async move { Ok(credentials(call)) });
             let mut config = service.config().credentials_provider(provider.clone());
             if has_identity_cache {
-                // Clients that are configured with `aws_config` have an identity cache, too.
+                // Clients configured with `aws_config` also have an identity cache.
                 let cache = aws_sdk_kinesis::config::IdentityCache::lazy().build();
                 config = config.identity_cache(cache);
             }
@@ -289,12 +289,12 @@ async fn rejected_credentials_reload_at_most_every_5_s() {
     let service = Service::new(|_| refused("ExpiredTokenException"));
     let provider = Provider::new(|_| async { Ok(credentials(0)) });
     send(&client(&service, &provider)).await.unwrap_err();
-    // At most one load every 5 s for 5 minutes.
+    // The sink fails after 5 minutes, and loads credentials at most every 5 s until then.
     assert!((20..=61).contains(&provider.calls()), "{}", provider.calls());
 }
 
 #[tokio::test]
-async fn sinks_of_client_share_credentials() {
+async fn sinks_with_same_client_share_credentials() {
     let provider = Provider::new(|call| async move { Ok(credentials(call)) });
     let client = client(&Service::new(accepted), &provider);
     for n in 0..10 {
@@ -308,7 +308,7 @@ async fn sinks_of_client_share_credentials() {
     assert_eq!(provider.calls(), 1);
 }
 
-/// A process that assumes one role per tenant has many providers.
+/// A process has many providers if, for example, it assumes one role per tenant.
 #[tokio::test(start_paused = true)]
 async fn hundreds_of_providers_load_once_each() {
     let service = Service::new(accepted);
@@ -325,7 +325,7 @@ async fn hundreds_of_providers_load_once_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sinks_of_client_refresh_credentials_once() {
+async fn concurrent_sends_refresh_credentials_once() {
     let service = Service::new(|request| {
         if signed_with(request, 1) { accepted(request) } else { refused("ExpiredTokenException") }
     });
@@ -338,11 +338,12 @@ async fn sinks_of_client_refresh_credentials_once() {
     for sent in futures::future::join_all(sends).await {
         sent.unwrap();
     }
+    // One call loads the credentials, the other refreshes them.
     assert_eq!(provider.calls(), 2);
 }
 
-/// Returns a service whose clock is `seconds` ahead, and that rejects signatures whose time differs by more than five
-/// minutes from its clock.
+/// Returns a service whose clock is `seconds` ahead. It rejects a signature if the time of the signature differs from
+/// its clock by more than five minutes.
 ///
 /// `date` maps the index of a response to the offset of its `Date` header in seconds, or to `None` for no offset.
 fn service_ahead_by(seconds: i64, code: &'static str, date: fn(usize) -> Option<i64>) -> Service {
@@ -442,7 +443,7 @@ fn cbor_answer(json: &HttpResponse, code: Option<&str>) -> HttpResponse {
 
 #[tokio::test]
 async fn wrong_date_header_causes_at_most_one_retry() {
-    // The clocks agree, but the `Date` of the first response is an hour ahead.
+    // Although the clocks agree, the `Date` of the first response is an hour ahead.
     let service =
         service_ahead_by(0, "InvalidSignatureException", |call| (call == 0).then_some(3600));
     let config = service.config().credentials_provider(credentials(0));
@@ -491,7 +492,7 @@ mod container {
         let endpoint = format!("http://{}", kinesis.local_addr().unwrap());
         let placed = r#"{"Records":[{"ShardId":"s","SequenceNumber":"1"}]}"#;
         tokio::spawn(serve(kinesis, placed));
-        // A bound port refuses connections until the socket listens, like an endpoint that has not started.
+        // A bound port refuses connections until the socket listens, as if the endpoint had not started.
         let container = TcpSocket::new_v4().unwrap();
         container.bind(any_port).unwrap();
         let uri = format!("http://{}/credentials", container.local_addr().unwrap());
@@ -517,7 +518,7 @@ mod container {
     #[tokio::test]
     #[ignore = "started by container_endpoint_outage_delays_delivery in its environment"]
     async fn record_is_sent_from_environment() {
-        // `from_env` is not used, because its check would report the outage as an error.
+        // The check of `from_env` would report the outage as an error.
         let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
         let sink = KinesisSink::new(&Client::new(&config), "example").unwrap();
         let producer = sink.spawn();

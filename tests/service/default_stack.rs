@@ -1,4 +1,4 @@
-//! Tests of when a sink made by `build` looks up its stream and shards, with a mocked SDK.
+//! Tests of when a sink created by `build` looks up its stream and shards, with a mocked SDK.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Region;

@@ -1,4 +1,4 @@
-//! JSON requests and responses of `PutRecords`, compared with the SDK's serializer.
+//! Tests that compare the JSON requests and responses of `PutRecords` with those of the SDK.
 
 use std::sync::{Arc, Mutex};
 
@@ -285,7 +285,7 @@ async fn mislabeled_protocol_fails_without_request() {
 }
 
 mod impostor {
-    //! Protocol that has the ID of AWS JSON 1.1 but writes XML.
+    //! Protocol with the ID of AWS JSON 1.1 that writes XML.
 
     use aws_sdk_kinesis::config::ConfigBag;
     use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};

@@ -1,4 +1,4 @@
-//! Custom and provided layers around the default stack, and boxed sinks.
+//! Tests of the default stack in custom and provided layers, and of boxed sinks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -242,7 +242,7 @@ async fn boxed_sink_releases_permit_and_sends() {
     let stream = SimStream::new(1);
     let limit = GlobalConcurrencyLimitLayer::new(1);
     let mut other = limit.layer(stream.service());
-    // Takes the only permit.
+    // Acquires the only permit.
     let holder = other.ready().await.unwrap();
     let sink = KinesisSink::builder("example").build_with(limit.layer(stream.service()));
     let mut sink = sink.unwrap();

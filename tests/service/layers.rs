@@ -1,4 +1,4 @@
-//! Sinks whose service is wrapped in layers of this crate and of tower.
+//! Tests of sinks whose service is wrapped in layers of this crate and of tower.
 
 use std::future::Future;
 use std::time::Duration;
@@ -244,7 +244,7 @@ async fn metrics_count_requests_records_and_errors() {
         _ => Ok(answer_each(request, |_| true)),
     });
     let stack = ServiceBuilder::new().metrics_put_records().service(service);
-    // With one request at a time, the responses are in the order of the script.
+    // Only one request is in flight at a time, so that the responses are in the order of the script.
     let builder = KinesisSink::builder("example").with_max_in_flight(1);
     let builder = builder
         .configure(|settings| settings.metrics = kinesis_sink::metrics::MetricsGranularity::Off);

@@ -1,4 +1,4 @@
-//! Default stack with mocked responses of the SDK.
+//! Tests of the default stack with mocked SDK responses.
 
 use std::time::Duration;
 
@@ -247,11 +247,11 @@ async fn stream_is_addressed_by_name_or_arn() {
 }
 
 #[tokio::test]
-async fn arn_of_other_region_fails_build() {
+async fn region_mismatch_is_rejected() {
     let arn = ARN.replace("eu-west-1", "us-east-1");
     let error = KinesisSink::new(&client(&[]), &arn).unwrap_err();
     assert!(matches!(error, BuildError::Region { .. }), "{error}");
-    // A sink with a custom stack fails with this error at the first request, and does not send the request.
+    // A sink with a custom stack returns this error from its first request, which is not sent.
     let service = PutRecords::new(&client(&[]));
     let mut sink = KinesisSink::builder(&arn).build_with(service).unwrap();
     let error = sink.send(Record::from("x")).await.unwrap_err();
@@ -259,7 +259,7 @@ async fn arn_of_other_region_fails_build() {
 }
 
 #[tokio::test]
-async fn client_without_region_fails_build() {
+async fn build_rejects_client_without_region() {
     let config = client(&[]).config().to_builder().region(None).build();
     let error = KinesisSink::new(&Client::from_conf(config), "example").unwrap_err();
     assert_eq!(error, BuildError::NoRegion);
@@ -310,7 +310,7 @@ async fn invalid_endpoint_fails_first_send() {
         .await;
 }
 
-/// Runs only without the feature `aws-config`, which adds a default HTTP client.
+/// Requires that the feature `aws-config` is disabled, because it adds a default HTTP client.
 #[cfg(not(feature = "aws-config"))]
 #[tokio::test]
 async fn missing_http_client_fails_first_send() {
@@ -333,7 +333,7 @@ async fn assert_reported_and_not_sent(config: aws_sdk_kinesis::config::Builder) 
     assert!(!sink.take_undelivered()[0].may_have_been_written());
 }
 
-/// Credentials provider that fails like the default provider chain does when it finds no credentials.
+/// Credentials provider that fails like the default provider chain without any credentials.
 #[derive(Debug)]
 struct NoCredentials;
 
@@ -347,7 +347,7 @@ impl ProvideCredentials for NoCredentials {
 }
 
 #[tokio::test]
-async fn invalid_settings_fail_build() {
+async fn build_rejects_invalid_settings() {
     let client = client(&[]);
     let builders = [
         KinesisSink::builder("example")

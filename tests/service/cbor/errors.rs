@@ -1,4 +1,4 @@
-//! Tests that error responses in CBOR yield the same fields and the same error class as in JSON.
+//! Tests that error responses in CBOR and JSON yield the same fields and the same error class.
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::service::{

@@ -1,4 +1,4 @@
-//! CBOR protocol: requests, responses and errors, compared with JSON. `tests/servers` tests the protocol with servers.
+//! Tests that compare CBOR requests, responses, and errors with JSON. `tests/servers` tests the protocol with servers.
 
 mod encoding;
 mod errors;

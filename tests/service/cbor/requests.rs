@@ -1,4 +1,4 @@
-//! CBOR requests, compared with those of the SDK's serializer and AWS's codec.
+//! Tests that compare CBOR requests with the output of the SDK's serializer and of AWS's codec.
 
 use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
 use aws_sdk_kinesis::primitives::Blob;
@@ -22,8 +22,8 @@ fn wire() -> Wire {
     Wire::new(Answer::new(200, CBOR, *b"\xbf\xff"))
 }
 
-/// Encodes the body with AWS's codec. The codec differs from the protocol only in the format of times, which the body
-/// does not contain.
+/// Encodes the body with AWS's codec, which differs from the protocol only in the format of times. The body contains no
+/// times.
 fn encode_with_aws_codec(request: &PutRecordsRequest) -> Vec<u8> {
     let entry = |entry: &Entry| {
         PutRecordsRequestEntry::builder()

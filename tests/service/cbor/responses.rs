@@ -1,5 +1,4 @@
-//! CBOR responses: partial failures, truncated bodies, and corrupted bodies, which must be parsed like the SDK parses
-//! them.
+//! Tests of partial failures in CBOR, truncated responses, and corrupted responses, which must be parsed as by the SDK.
 
 use aws_sdk_kinesis::Client;
 use kinesis_sink::service::{
@@ -90,7 +89,7 @@ async fn truncated_response_is_error() {
         for length in 0..body.len() {
             let error = read(body[..length].to_vec()).await.unwrap_err();
             let expected = match length {
-                // An empty body is a response without results, as in JSON.
+                // As in JSON, an empty body is a response without results.
                 0 => PutRecordsErrorKind::WrongLength { entries: 2, results: 0 },
                 _ => PutRecordsErrorKind::Response,
             };

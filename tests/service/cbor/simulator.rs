@@ -1,4 +1,4 @@
-//! CBOR requests to a simulated stream, which supports both protocols.
+//! Tests that send CBOR requests to a simulated stream, which supports both protocols.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ async fn read_operations_match_json() {
     assert_eq!(cbor.2.len(), 30);
     for (cbor, json) in cbor.2.iter_mut().zip(&json.2) {
         let arrived = |record: &Read| record.approximate_arrival_timestamp.unwrap().as_secs_f64();
-        // JSON timestamps are fractions of seconds, so both timestamps are rounded to milliseconds.
+        // Both timestamps are rounded to milliseconds, because JSON timestamps are fractions of seconds.
         assert_eq!((arrived(cbor) * 1_000.0).round(), (arrived(json) * 1_000.0).round());
         cbor.approximate_arrival_timestamp = json.approximate_arrival_timestamp;
     }

@@ -102,7 +102,7 @@ fn is_success(answer: &Answer) -> bool {
 fn check_response(response: &PutRecordsResponse, answer: &Answer, entries: usize) {
     assert!(is_success(answer), "delivered with status {}", answer.status);
     assert_eq!(response.results().len(), entries);
-    // JSON can contain escaped texts, and CBOR can split a text into chunks. Such texts are not literally in the body.
+    // A text need not appear literally in the body, because JSON can escape it and CBOR can split it into chunks.
     let is_literal = !answer.body.iter().any(|byte| matches!(byte, b'\\' | 0x7f));
     let is_in_body = |text| !is_literal || contains(&answer.body, text);
     for result in response.results() {
@@ -133,6 +133,6 @@ fn check_error(error: &PutRecordsError, answer: &Answer, input_bytes: usize) {
     }
     let chain = successors(Some(error as &dyn Error), |&error| error.source());
     let bytes: usize = chain.map(|error| error.to_string().len()).sum();
-    // Each invalid byte can become a replacement character, which has three bytes.
+    // Each invalid byte can be replaced with a replacement character, which has three bytes.
     assert!(bytes <= 3 * input_bytes + 1_000, "{bytes} bytes of error texts");
 }

@@ -1,4 +1,4 @@
-//! Tests of the example `aggregate` and of its check for records that a KCL consumer would not receive.
+//! Tests of the example `aggregate`, which counts the records that a KCL consumer would not receive.
 #![cfg(feature = "aws-config")]
 
 #[path = "../../examples/aggregate/check.rs"]
@@ -22,7 +22,7 @@ fn member(number: u32) -> Member {
     Member::new(event.device.as_str(), event.json)
 }
 
-/// Returns the numbers of two events. Their keys map to the same half of the hash ring if `on_same_half` is `true`, and
+/// Returns the numbers of two events. Their keys map to the same half of the hash ring if `on_same_half` is `true`, or
 /// to different halves otherwise.
 fn two_events(on_same_half: bool) -> [u32; 2] {
     let half = |number| hash_of(&EVENTS.event(number).device).get() >> 127;

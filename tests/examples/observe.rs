@@ -85,7 +85,7 @@ fn dashboard_queries_all_metrics() {
             assert!(metrics.contains_key(*name), "unknown metric {name}: {query}");
         }
         for labels in query.split(" by (").skip(1).filter_map(|rest| rest.split(')').next()) {
-            // Shard IDs are not unique across streams, so a query by shard needs the stream, too.
+            // A query by shard must also name the stream, because shard IDs are not unique across streams.
             assert!(!labels.contains("shard") || labels.contains("stream"), "{query}");
             for label in labels.split(", ").filter(|label| *label != "le") {
                 let known = names.iter().all(|name| metrics[*name].contains(label));

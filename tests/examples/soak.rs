@@ -1,4 +1,4 @@
-//! Tests of the example `soak`: its account of records, and the failures that it detects.
+//! Tests of how the example `soak` accounts for records, and which failures it detects.
 #![cfg(feature = "aws-config")]
 
 #[path = "../../examples/soak/account.rs"]
@@ -44,7 +44,7 @@ fn unconfirmed_record_is_pending() {
     let mut account = with_accepted(4);
     account.delivered(0);
     account.returned(1);
-    // Record 2 is in the stream, but its delivery has not been confirmed to the sender.
+    // Record 2 is in the stream, but the sender has not received a confirmation yet.
     account.found(Some(2));
     assert_eq!(account.check_missing().pending, 2);
     let counts = Counts { accepted: 4, delivered: 1, returned: 1, ..Counts::default() };
@@ -67,7 +67,7 @@ fn duplicates_and_damage_are_counted() {
 #[test]
 fn unknown_outcome_explains_duplicate() {
     let mut account = with_accepted(2);
-    // The count of unknown outcomes saturates, and must not overflow into other state.
+    // The count of unknown outcomes must saturate instead of overflowing into other state.
     for _ in 0..20 {
         account.may_have_been_written(0);
     }
@@ -156,7 +156,7 @@ fn lossy_stream_fails_run() {
 #[test]
 fn exceeded_memory_limit_fails_run() {
     if !std::path::Path::new("/proc/self/status").exists() {
-        return; // The peak might be unknown on other systems.
+        return; // Other systems might not report the peak.
     }
     let (status, output) = soak(&["--max-rss-mib", "10"]);
     assert_eq!(status, Some(4), "{output}");

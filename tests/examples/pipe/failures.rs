@@ -1,4 +1,4 @@
-//! Invalid input, failed records, and the dead-letter file.
+//! Tests of how `pipe` handles invalid input and failed records, and of its dead-letter file.
 
 use std::process::Command;
 use std::sync::atomic::AtomicUsize;

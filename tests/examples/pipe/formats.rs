@@ -1,4 +1,4 @@
-//! Input formats and partition keys.
+//! Tests of the input formats and partition keys of `pipe`.
 
 use super::server::Server;
 use super::{Exit, Pipe};
@@ -45,7 +45,7 @@ fn byte_order_mark_is_skipped_at_the_beginning() {
     assert_eq!(data(&input, &["--format", "ndjson"]), ["2", "{\"k\":\"a\"}"]);
     assert_eq!(data(mark, &[]), [""; 0]);
     assert_eq!(data("\u{feff}\n", &[]), [""]);
-    // Inputs that are shorter than the mark, or that start like the mark and then differ.
+    // Each input is shorter than the mark, or starts like the mark and then differs.
     assert_eq!(data("1", &[]), ["1"]);
     for short in [&b"\xef"[..], b"\xef\xbb", b"\xef\xbb\n"] {
         let message = format!("1 records, {} bytes read", short.trim_ascii().len());

@@ -69,7 +69,7 @@ fn gigabyte_uses_bounded_memory() {
     assert!(peak < 64 * MIB, "peak of {peak} bytes");
 }
 
-/// One record in a hundred is retried until the program has read all input, so each input block contains at least one
+/// Retries one record in a hundred until the program has read all input, so that each input block contains at least one
 /// retried record.
 #[test]
 fn retried_records_do_not_retain_input() {

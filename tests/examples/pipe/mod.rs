@@ -63,7 +63,7 @@ impl Pipe {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for the program to exit, and then reads its output. The output is short enough to fit into the pipe.
+    /// Waits for the program to exit before it reads the output, which is short enough to fit into the pipe.
     fn wait(mut self) -> Exit {
         let latest = Instant::now() + TIMEOUT;
         while self.0.try_wait().unwrap().is_none() {
@@ -100,7 +100,7 @@ impl Exit {
     }
 }
 
-/// Dead-letter file of one test, which is removed on drop.
+/// Dead-letter file that is removed on drop.
 struct DeadLetterFile(PathBuf);
 
 impl DeadLetterFile {

@@ -1,4 +1,4 @@
-//! Command-line options, valid and invalid.
+//! Tests of valid and invalid command-line options of `pipe`.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Kinesis server that lets a test choose the outcome of each entry, and that records the delivered entries.
+//! Kinesis server that records delivered entries. The test chooses the outcome of each entry.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,7 @@ impl Server {
         Self::start(|_| EntryOutcome::Delivered)
     }
 
-    /// Returns the data of delivered entries, sorted because requests can arrive out of order.
+    /// Returns the data of delivered entries. The result is sorted, because requests can arrive out of order.
     pub fn delivered(&self) -> Vec<String> {
         let mut data: Vec<_> =
             self.delivered_with_keys().into_iter().map(|(_, data)| data).collect();
@@ -128,7 +128,7 @@ async fn respond(
     body: Bytes,
 ) -> (StatusCode, String) {
     if headers["x-amz-target"] != "Kinesis_20131202.PutRecords" {
-        // All other operations are denied, because credentials that allow writes might not allow more.
+        // Denies all other operations, because credentials might allow nothing but writes.
         return refusal("AccessDeniedException");
     }
     *state.requests.lock().unwrap() += 1;
@@ -158,7 +158,7 @@ fn entry(put: PutEntry<'_>) -> Entry {
     Entry { data, key: put.partition_key.into_owned() }
 }
 
-/// Returns the ID of one of 1,024 shards. With that many shards, the quotas do not limit the rate.
+/// Returns the ID of one of 1,024 shards. Together, their quotas do not limit the rate.
 fn shard(key: &str) -> String {
     format!("shardId-{:012}", hash_of(key).get() >> 118)
 }

@@ -1,4 +1,4 @@
-//! Tests of how `pipe` exits at the end of the input and after signals.
+//! Tests of how `pipe` shuts down when the input ends and when it receives signals.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -46,7 +46,7 @@ fn first_signal_drains_read_records() {
             }
         });
         let mut pipe = Pipe::to(&server.endpoint, &[]);
-        // The input stays open, so only the signal can stop the program.
+        // Only the signal can stop the program, because the input stays open.
         let mut input = pipe.input();
         input.write_all(b"one\ntwo\n").unwrap();
         wait_until(|| server.requests() > 0);
@@ -151,7 +151,7 @@ fn paused_input_flushes_records() {
     pipe.wait().expect(0, &["3 records delivered"]);
 }
 
-/// Stderr is closed, for example, in `pipe 2>&1 | tee log`, where Ctrl-C stops `tee`, too.
+/// In `pipe 2>&1 | tee log`, for example, Ctrl-C also stops `tee`, which closes stderr.
 #[test]
 fn closed_stderr_does_not_stop_draining() {
     for recovers in [true, false] {

@@ -1,4 +1,4 @@
-//! Demo runs of the examples. Each run sends records and reads them back.
+//! Runs the demo of each example, which sends records and reads them back.
 
 use crate::support::example_program;
 
@@ -48,7 +48,7 @@ fn three_streams_share_connections() {
     for line in ["audit: read back 600,", "clicks: read back 4200,", "orders: read back 1200,"] {
         assert!(stdout.contains(line), "{stdout}");
     }
-    // There are up to two concurrent requests to all streams, and connections that have not returned to the pool yet.
+    // At most two requests are concurrent, but other connections might not have been returned to the pool yet.
     let connections = stdout.lines().last().unwrap().split(' ').next().unwrap();
     assert!(["2", "3", "4"].contains(&connections), "{stdout}");
 }

@@ -1,4 +1,4 @@
-//! Server that blocks PutRecords requests until it is released.
+//! Kinesis server that blocks PutRecords requests until the test releases them.
 
 use axum::Router;
 use axum::extract::Request;

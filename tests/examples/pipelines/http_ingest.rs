@@ -21,7 +21,7 @@ fn request(server: SocketAddr, line: &str, body: &[u8]) -> TcpStream {
 
 fn read_response(mut connection: TcpStream) -> String {
     let mut response = Vec::new();
-    // If the server does not read the whole request, the connection can be reset after the response.
+    // The connection can be reset after the response if the server has not read the whole request.
     connection.read_to_end(&mut response).ok();
     String::from_utf8(response).unwrap()
 }
@@ -72,7 +72,7 @@ async fn full_buffer_returns_503_and_drains() {
         }
         let refused = loop {
             let response = fetch(process.address, "POST /events/key", b"accepted");
-            // If the waiting event has not been accepted yet, another event can take its place in the buffer.
+            // Another event can be accepted first if the waiting event has not been accepted yet.
             if status(&response) != 202 {
                 break response;
             }

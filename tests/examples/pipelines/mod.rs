@@ -1,4 +1,5 @@
-//! Tests of the examples that are complete pipelines: the programs, and their handling of records in virtual time.
+//! Tests of the examples that are complete pipelines. They run the programs, and test how their parts handle records in
+//! virtual time.
 //!
 //! `PIPELINES_SEEDS=1000 cargo test --test examples committed` runs more seeds than the default of 30.
 #![cfg(feature = "aws-config")]

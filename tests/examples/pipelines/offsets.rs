@@ -1,4 +1,4 @@
-//! Tests of the example `offsets`: all committed messages are in the stream, and at the end all messages are committed.
+//! Tests that the example `offsets` commits only messages that are in the stream, and finally commits all messages.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Example program that listens on a port.
+//! Runs an example program that listens on a port.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ pub fn send_signal(child: &Child, signal: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// Runs blocking `work` on a separate thread, because the server needs the threads of the runtime.
+/// Runs blocking `work` on a separate thread, so that the server can use the threads of the runtime.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Tests of the example `socket`: lines become records, and senders get backpressure while the stream is slow.
+//! Tests that the example `socket` sends lines as records, and that it applies backpressure while the stream is slow.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

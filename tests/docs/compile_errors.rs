@@ -1,7 +1,7 @@
-//! Compile errors name the trait bound that is not satisfied. Each file `tests/docs/ui/*.rs` must fail to compile, and
+//! Tests that compile errors name the unsatisfied trait bound. Each file `tests/docs/ui/*.rs` must fail to compile, and
 //! the error must contain the lines of the corresponding `.stderr` file.
 //!
-//! The test runs rustc directly, with the libraries that the test itself is linked with. `trybuild` would build all
+//! The test runs rustc with its own libraries instead of using `trybuild`, because `trybuild` would build all
 //! dependencies again in a separate target directory.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// Features that this test was built with. If they differed, cargo would build the library again.
+/// Features that this test was built with. With other features, cargo would build the library again.
 const FEATURES: [(&str, bool); 6] = [
     ("default", cfg!(feature = "default")),
     ("aws-config", cfg!(feature = "aws-config")),
@@ -19,7 +19,7 @@ const FEATURES: [(&str, bool); 6] = [
     ("sim", cfg!(feature = "sim")),
 ];
 
-/// Returns the libraries that this test is linked with. Cargo has built them already and only lists them.
+/// Returns the libraries that this test is linked with. Cargo only lists them, because it has already built them.
 fn libraries() -> HashMap<String, String> {
     let features = FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name);
     let features = features.collect::<Vec<_>>().join(",");

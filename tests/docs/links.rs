@@ -1,4 +1,4 @@
-//! The files and tests that the documents refer to exist.
+//! Tests that the documents refer only to files and tests that exist.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -118,7 +118,7 @@ fn runs(file: &Path, name: &str) -> bool {
     let above = source[..line].lines().rev();
     let attributes: Vec<_> =
         above.map(str::trim).take_while(|line| line.starts_with(['#', '/'])).collect();
-    // The names of the sink contract tests are in a list, without an attribute.
+    // The sink contract tests have no attribute, because a macro expands the list of their names.
     let is_test = attributes.iter().any(|line| line.starts_with("#[") && line.contains("test"))
         || source.lines().any(|line| line.trim() == name);
     is_test && !attributes.iter().any(|line| line.starts_with("#[ignore"))

@@ -1,4 +1,4 @@
-//! The check of the English, `.ci/prose`.
+//! Tests of the script `.ci/prose`, which checks the English of comments.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::process::Command;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/prose");
 
-/// Runs the script for a file with this source. Returns whether the check passes, and its output, or `None` if the
-/// script or Python is missing.
+/// Runs the script on a file that contains `source`. Returns `true` if the check passes, and the output. Returns `None`
+/// if the script or Python is missing.
 fn check(name: &str, source: &str) -> Option<(bool, String)> {
     let has_python = Command::new("python3").arg("--version").output().is_ok();
     if !Path::new(SCRIPT).exists() || !has_python {

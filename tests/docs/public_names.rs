@@ -1,9 +1,9 @@
-//! The size of the public API, and names in it.
+//! Tests of the size and the names of the public API.
 
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{BuildError, KinesisSink, SinkBuilder, StreamId};
 
-/// The list of the public API, which `.ci/api` generates and checks.
+/// List of the public API, generated and checked by `.ci/api`.
 const API: &str = include_str!("../../docs/api.txt");
 
 #[test]

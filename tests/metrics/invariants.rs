@@ -1,4 +1,4 @@
-//! Relations between metrics that hold with random settings and faults.
+//! Tests that metrics stay consistent with each other under random settings and faults.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

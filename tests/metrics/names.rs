@@ -1,4 +1,4 @@
-//! Metric names: the documented names, the constants, and the recorded names are the same.
+//! Tests that the documentation, the constants, and the recorder have the same metric names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Metrics per shard.
+//! Tests of the metrics per shard.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::mock_service::MockService;
 const PUT: &str = "shard_kinesis_records_put";
 const THROTTLED: &str = "shard_kinesis_records_throttled";
 
-/// Overloads the first of two shards. Other producers use half of the quota of this shard.
+/// Overloads the first of two shards, half of whose quota is used by other producers.
 async fn overload_the_first_shard(granularity: MetricsGranularity) {
     let stream = SimStream::builder().with_shards(2).with_seed(1).build().unwrap();
     let shards = stream.shards();
@@ -31,7 +31,7 @@ async fn overload_the_first_shard(granularity: MetricsGranularity) {
         .with_stream_info(stream.clone())
         .configure(|settings| settings.describe_stream = false);
     let mut sink = builder.build_with(stream.service()).unwrap();
-    // While this record is in flight, the sink lists the shards.
+    // The sink lists the shards while this record is in flight.
     sink.send(Record::from("x")).await.unwrap();
     let records = (0..4_000).map(|number| {
         let range = shards[number % 2].range();
@@ -74,7 +74,7 @@ async fn shard_labels_are_limited_to_1000() {
         Ok(PutRecordsResponse::new(results.collect()))
     });
     let mut sink = builder().build_with(service).unwrap();
-    // The first round makes the shards known.
+    // In the first round, the sink learns the shards from the responses.
     for _ in 0..4 {
         let hash_keys = (0..1_500_u128).map(|number| HashKey::new(number << 112));
         let records = hash_keys.map(|key| Ok(Record::from("x").with_explicit_hash_key(key)));

@@ -1,4 +1,4 @@
-//! Metrics of a sink and of its requests.
+//! Tests of the metrics of a sink and of its requests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -87,7 +87,7 @@ async fn gauges_show_pending_records_and_age() {
 
     assert_eq!(recorder.gauge("user_records_pending"), 2.0);
     assert_eq!(recorder.gauge("buffered_bytes"), 20.0);
-    // The sink updates this gauge when it makes progress, here for the last time when the flush times out.
+    // The sink last updated this gauge when the flush timed out, because it updates the gauge only while it is polled.
     assert_eq!(recorder.gauge("oldest_record_age"), 4.0);
 
     sink.flush().await.unwrap();

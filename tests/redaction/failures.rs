@@ -1,4 +1,4 @@
-//! Secret records and credentials that pass through the SDK and through each kind of failure.
+//! Tests that no secret is exposed when records and credentials pass through the SDK and through each kind of failure.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ async fn undelivered_records_reveal_no_secret() {
         }
         assert_undelivered_redacted(&receipt.await.unwrap_err());
         sink.feed(secrets::record()).await.unwrap();
-        // The drop logs a warning with the number of undelivered records.
+        // Dropping the sink logs a warning with the number of undelivered records.
         drop(sink);
     }
     assert_undelivered_redacted(&dead.recv().await.expect("a dead letter"));
@@ -157,7 +157,7 @@ async fn producer_shutdown_reveals_no_secret() {
     logs::assert_redacted();
 }
 
-/// Uses real connections, so that the logs of hyper and of the server are checked too.
+/// Uses real connections to check the logs of hyper and of the server as well.
 #[cfg(feature = "aws-config")]
 #[tokio::test]
 async fn http_connection_reveals_no_secret() {

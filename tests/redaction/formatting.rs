@@ -1,4 +1,4 @@
-//! The `Debug` and `Display` output of each public type that can contain a secret.
+//! Tests of the `Debug` and `Display` output of each public type that can contain a secret.
 
 use std::error::Error;
 

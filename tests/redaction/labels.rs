@@ -1,4 +1,4 @@
-//! The number of metric labels is limited, whatever a server responds.
+//! Tests that the number of metric labels stays limited, whatever the server returns.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,8 @@ fn request() -> PutRecordsRequest {
     PutRecordsRequest::new("example".parse().unwrap(), vec![entry; 500])
 }
 
-/// Returns one of three responses, depending on `call`: a failed request, failed entries, or deliveries to 500 shards.
-/// The texts in the response are different for each call.
+/// Returns a failed request, failed entries, or deliveries to 500 shards, depending on `call`. The error texts are
+/// different for each call.
 async fn answer(call: usize, entries: usize) -> Result<PutRecordsResponse, BoxError> {
     let text = |place: usize| format!("{}-{call}-{place}", secrets::PAYLOAD);
     let results = |result: &dyn Fn(usize) -> Result<Placement, EntryError>| {

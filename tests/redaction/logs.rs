@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::secrets::{self, found_in};
 
-/// Log output of the current thread, which runs a single test.
+/// Log output of the current thread, which runs only one test.
 #[derive(Default)]
 struct Log {
     ours: Vec<String>,
@@ -45,7 +45,7 @@ pub fn assert_redacted() {
     assert_redacted_except(&[]);
 }
 
-/// Asserts the same as [`assert_redacted`], except that two targets of the SDK can log whole responses.
+/// Asserts the same as [`assert_redacted`], but allows two targets of the SDK to log whole responses.
 #[track_caller]
 pub fn assert_redacted_except_responses() {
     assert_redacted_except(&[ORCHESTRATOR, "aws_smithy_runtime::client::orchestrator::http"]);

@@ -1,4 +1,5 @@
-//! Panic messages of this crate contain no secret, and panic messages of user code are not repeated elsewhere.
+//! Tests that panic messages of this crate contain no secret, and that this crate does not repeat panic messages of
+//! user code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once, PoisonError};
@@ -25,7 +26,7 @@ fn record_panics() {
     });
 }
 
-/// Returns the messages of all panics except those that the tests themselves raise.
+/// Returns the messages of all panics except those raised by the tests themselves.
 fn messages() -> Vec<String> {
     let messages = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).clone();
     messages.into_iter().filter(|message| !message.contains("tests/redaction")).collect()

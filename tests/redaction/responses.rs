@@ -1,4 +1,4 @@
-//! Responses that quote the request, as responses of the service can, and malformed responses.
+//! Tests with malformed responses and with responses that quote the request, as those of the service can.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ async fn malformed_responses_are_not_quoted() {
     logs::assert_redacted_except_responses();
 }
 
-/// Error texts from a server cannot forge log lines, and their length is limited.
+/// Error texts from a server must not forge log lines, and must be limited in length.
 #[tokio::test(start_paused = true)]
 async fn error_texts_are_sanitized_and_truncated() {
     logs::listen();

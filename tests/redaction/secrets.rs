@@ -1,4 +1,4 @@
-//! Secrets, and assertions that a text does not contain them.
+//! Secrets, and assertions that text does not contain them.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -37,8 +37,8 @@ pub fn found_in(text: &str) -> Vec<&'static str> {
     SECRETS.iter().filter(|(_, encodings)| shows(encodings)).map(|(name, _)| *name).collect()
 }
 
-/// Returns the encodings of a secret: as text, as `Debug` formats bytes, in hexadecimal, and in base64 at each of the
-/// three alignments.
+/// Returns `secret` as text, in the `Debug` format of bytes, in hexadecimal, and in base64 at each of the three
+/// alignments.
 fn encodings(secret: &[u8]) -> Vec<String> {
     let bytes: Vec<_> = secret.iter().map(u8::to_string).collect();
     let hex: Vec<_> = secret.iter().map(|byte| format!("{byte:02x}")).collect();

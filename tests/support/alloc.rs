@@ -20,8 +20,8 @@ fn count(bytes: isize) {
 }
 
 // SAFETY: all calls are forwarded to `System`. Counting does not allocate, because the thread-local cells have no
-// destructor to register. `realloc` is the trait's default, which allocates the new block before it frees the old one,
-// so that the count includes both for a moment.
+// destructor to register. The default `realloc` allocates the new block before it frees the old one, so the peak
+// includes both blocks.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Returns the number of bytes that this thread has allocated and not yet freed.
+/// Returns the number of bytes that this thread has allocated but not freed.
 pub fn current() -> isize {
     CURRENT.get()
 }

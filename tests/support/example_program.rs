@@ -3,7 +3,7 @@
 use std::env::consts::EXE_EXTENSION;
 use std::process::Command;
 
-/// Returns a command that runs the example. Its environment excludes the developer's AWS configuration.
+/// Returns a command that runs the example without the developer's AWS configuration.
 pub fn example(name: &str) -> Command {
     let target = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
     let program = target.join("examples").join(name).with_extension(EXE_EXTENSION);

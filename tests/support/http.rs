@@ -54,7 +54,7 @@ impl Wire {
         Self { answer: Arc::new(Mutex::new(answer)), sent: Arc::default() }
     }
 
-    /// Sets the response to all further requests.
+    /// Sets the response to all subsequent requests.
     pub fn answer_with(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
@@ -64,8 +64,8 @@ impl Wire {
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
-    /// Returns the configuration of a client that uses this connector. The clock is fixed and requests have no
-    /// invocation ID, so that equal requests have equal signatures.
+    /// Returns the configuration of a client that uses this connector. Equal requests have equal signatures, because
+    /// the clock is fixed and requests have no invocation ID.
     pub fn config(&self) -> Builder {
         let wire = self.clone();
         Config::builder()

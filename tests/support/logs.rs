@@ -1,7 +1,7 @@
 //! Captures the log lines of a thread.
 //!
-//! One subscriber serves the whole process and filters by thread. A subscriber per thread would miss events, because
-//! tracing caches a callsite as disabled if a thread without a subscriber reaches the callsite first.
+//! The process has one subscriber, which filters by thread. A subscriber per thread would miss events, because tracing
+//! caches a callsite as disabled if it is first reached by a thread without a subscriber.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +15,7 @@ thread_local! {
     static CAPTURED: RefCell<Option<(Level, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
-/// Guard that captures the events of this crate and of the test on the current thread until the guard is dropped.
+/// Guard that captures the events of this crate and of the test on the current thread until it is dropped.
 pub struct Logs(());
 
 impl Logs {

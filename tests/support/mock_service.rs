@@ -45,7 +45,7 @@ impl MockService {
         Self::new(|_, request| Ok(all_delivered(request)))
     }
 
-    /// Creates a service that fails the first `times` calls with this error code, and then delivers all records.
+    /// Creates a service that fails the first `times` calls with this error code and then delivers all records.
     pub fn failing(times: usize, code: &'static str) -> Self {
         Self::new(
             move |call, request| {
@@ -83,7 +83,7 @@ impl MockService {
         self.requests().iter().map(|request| request.entries().len()).collect()
     }
 
-    /// Returns the payloads of the entries that were reported as delivered, in order.
+    /// Returns the payloads of the entries reported as delivered, in order.
     pub fn delivered(&self) -> Vec<String> {
         self.state.lock().unwrap().delivered.clone()
     }

@@ -1,4 +1,4 @@
-//! Aggregates encoded and decoded by prost, as a reference for this crate.
+//! Encodes and decodes aggregates with prost, as a reference for this crate.
 
 use bytes::Bytes;
 use kinesis_sink::record::HashKey;
@@ -15,8 +15,8 @@ pub struct AggregatedRecord {
     pub records: Vec<Record>,
 }
 
-/// Required fields are declared as optional, so that missing ones are detected. Tags are not declared, so prost skips
-/// them.
+/// Message of a member. Its required fields are declared as optional, so that missing ones are detected. Its tags are not
+/// declared, so that prost skips them.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
     #[prost(uint64, optional, tag = "1")]
@@ -51,7 +51,7 @@ pub fn members(message: &[u8]) -> Option<Vec<Read>> {
     message.records.into_iter().map(member).collect()
 }
 
-/// Returns an aggregate with this message: the magic bytes, the message and its digest.
+/// Returns an aggregate with this message, which consists of the magic bytes, the message, and its digest.
 pub fn wrapped(message: &[u8]) -> Bytes {
     [&b"\xf3\x89\x9a\xc2"[..], message, &Md5::digest(message)].concat().into()
 }

@@ -18,7 +18,7 @@ const STREAMS: [&str; 3] = [
 ];
 
 fn key() -> impl Strategy<Value = String> {
-    // Characters that JSON writers escape or treat differently from each other.
+    // JSON writers must escape some of these characters, and treat others differently from each other.
     let special = prop::sample::select(vec![
         '"',
         '\\',

@@ -1,4 +1,4 @@
-//! JSON shapes of entry results that emulators and proxies write, and what this crate has to make of them.
+//! JSON shapes of entry results written by emulators and proxies, and how this crate must interpret them.
 
 use kinesis_sink::service::{
     Classify, DefaultClassify, Entry, EntryClass, Placement, PutRecords, PutRecordsErrorKind,
@@ -36,8 +36,8 @@ fn results() -> Vec<(Value, Meaning)> {
         (json!({"ShardId": "", "SequenceNumber": "", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": null, "SequenceNumber": null, "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ErrorCode": "Busy", "ErrorMessage": null}), Failed("Busy")),
-        // A contradictory result counts as failed: a retry can duplicate the record, but reporting a delivery could
-        // lose it.
+        // A contradictory result counts as failed, because a retry can at worst duplicate the record, whereas reporting
+        // a delivery could lose it.
         (json!({"ShardId": "s", "SequenceNumber": "1", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": "", "SequenceNumber": "1"}), Unknown),
         (json!({"ShardId": "s", "SequenceNumber": ""}), Unknown),
@@ -54,7 +54,7 @@ fn results() -> Vec<(Value, Meaning)> {
     ]
 }
 
-/// Returns responses that contain this result and other members, which do not change its meaning.
+/// Returns responses that contain this result and other members that do not change its meaning.
 fn around(result: &Value) -> [Value; 5] {
     let records = json!([result]);
     [

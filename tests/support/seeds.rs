@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Time limit for one seed, after which the seed counts as hung. A seed normally takes milliseconds.
+/// Time limit for one seed, which normally takes milliseconds. A seed that takes longer counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(120);
 
 /// Checks seeds in parallel and returns the number of seeds.
@@ -61,7 +61,7 @@ pub fn check_all(
 }
 
 fn replay(module: &str, seed: u64) -> String {
-    // Debug assertions run only in debug builds, so the replay has to use the same profile.
+    // The replay must use the same profile, because debug assertions run only in debug builds.
     let profile = if cfg!(debug_assertions) { "" } else { " --release" };
     format!(
         "{}_SEED={seed} cargo test{profile} --test {} {module}::",

@@ -119,7 +119,7 @@ impl Method {
     }
 }
 
-/// Polls `sink` from two tasks in turn and asserts that the second one is woken.
+/// Polls `sink` from one task and then from another, and asserts that the second task is woken.
 async fn assert_newest_waker<S: Sink<Record> + Unpin>(method: Method, sink: &mut S, state: &str) {
     let mut first = task::spawn(());
     let mut second = task::spawn(());
@@ -403,7 +403,7 @@ pub async fn pending_polls_wake_newest_waker<S: Subject>() {
         let mut second = task::spawn(());
         assert!(second.enter(|cx, _| method.poll(&mut sink, cx).is_pending()));
         drop(other);
-        // The sleep is shorter than the linger, whose timer would wake every task.
+        // The sleep must be shorter than the linger, because its timer would wake every task.
         sleep(Duration::from_millis(50)).await;
         assert!(second.is_woken(), "{method:?} while the service is busy");
     }
@@ -555,7 +555,7 @@ impl YieldCounter {
 }
 
 pub async fn ready_source_lets_other_tasks_run<S: Subject>() {
-    // Fewer than the buffer's capacity, so that the sink is always ready.
+    // The sink is always ready, because the buffer has capacity for all records.
     const RECORDS: usize = 9_000;
     let service = MockService::delivering();
     let mut sink = S::new(&service);
@@ -588,7 +588,7 @@ pub async fn aggregates_are_encoded_over_many_polls<S: Subject>() {
     assert_eq!(service.requests().len(), 0, "no aggregate is full");
     let yields = YieldCounter::start();
     let mut closing = tokio::spawn(async move { sink.close().await });
-    // Paused time does not advance while a task is busy, so no response arrives.
+    // No response arrives, because paused time does not advance while a task is busy.
     while service.requests().len() < 3 {
         assert!((&mut closing).now_or_never().is_none());
         yield_now().await;

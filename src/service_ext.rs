@@ -8,7 +8,7 @@ use crate::metrics::MetricsLayer;
 use crate::timeout::TimeoutLayer;
 use crate::trace::TraceLayer;
 
-/// Extension trait that adds the layers of this crate to `tower::ServiceBuilder`.
+/// Extension trait that adds methods to [`ServiceBuilder`] for the layers of this crate.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,12 +32,12 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
 
     /// Adds tracing to each request, at DEBUG. See [`trace`](crate::trace).
     ///
-    /// Use [`TraceLayer`] for another level or span.
+    /// To change the level or the span, add a [`TraceLayer`] instead.
     fn trace_put_records(self) -> ServiceBuilder<Stack<TraceLayer, L>>;
 
     /// Records metrics of each request. See [`metrics`](crate::metrics).
     ///
-    /// Needs the feature `metrics`, which is on by default.
+    /// Requires the `metrics` feature, which is on by default.
     #[cfg(feature = "metrics")]
     fn metrics_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>>;
 }

@@ -24,7 +24,7 @@ pub struct ResponseFuture<F> {
     records: usize,
 }
 
-/// Guard that counts a request in the gauge of requests in flight until the response future is dropped.
+/// Guard that counts a request as in flight until the response future is dropped.
 #[derive(Debug)]
 struct InFlight {
     stream: String,

@@ -1,13 +1,15 @@
-//! Middleware that records metrics of requests. Sinks record further metrics of their records.
+//! Middleware that records metrics of requests.
 //!
-//! Metrics are recorded with the [`metrics`] facade, from two sources:
+//! This crate records metrics with the [`metrics`] facade, in two places:
 //!
-//! - Each [`KinesisSink`](crate::KinesisSink) measures its records: counts, sizes, latencies, retries. See
-//!   [`Settings::metrics`](crate::Settings::metrics) for how to turn this off.
-//! - [`MetricsLayer`] measures the requests that pass through it: count, duration, errors. The default stack, built by
-//!   [`SinkBuilder::build`](crate::SinkBuilder::build), includes it.
+//! - A [`KinesisSink`](crate::KinesisSink) records the number, size, latency and retries of its records. To turn these
+//!   metrics off, use [`Settings::metrics`](crate::Settings::metrics).
+//! - [`MetricsLayer`] records the number, duration and errors of the requests that pass through it. The default stack,
+//!   built by [`SinkBuilder::build`](crate::SinkBuilder::build), includes this layer.
 //!
-//! Nothing is stored until the application installs a recorder. Needs the feature `metrics`, which is on by default.
+//! The facade discards all metrics until the application installs a recorder.
+//!
+//! Requires the feature `metrics`, which is on by default.
 //!
 //! # Example
 //!
@@ -22,7 +24,7 @@
 //! use tower::ServiceBuilder;
 //!
 //! # fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
-//! // Install the recorder before the sink is built: the sink registers with the installed recorder.
+//! // Install the recorder before building the sink, because the sink registers its metrics when it is built.
 //! PrometheusBuilder::new()
 //!     .set_buckets_for_metric(
 //!         Matcher::Full(names::DELIVERY_TIME.to_owned()),
@@ -42,8 +44,8 @@
 //! # The metrics
 //!
 //! The names are those of the KPL in snake case, with the prefix `kinesis_sink_`. Each metric has the label `stream`.
-//! [`names`] has a constant for each name. A *record* is an item that the application passes to the sink. A *Kinesis
-//! record* is an entry of a request: with aggregation it contains many records.
+//! [`names`] has a constant for each name. A *record* is an item passed to the sink by the application. A *Kinesis
+//! record* is an entry of a request, which can contain many records if aggregation is on.
 //!
 //! Metrics of a sink:
 //!
@@ -53,12 +55,12 @@
 //! | `kinesis_sink_user_records_put` | counter | records | | when a record is delivered |
 //! | `kinesis_sink_user_records_data_put` | counter | bytes | | when a record is delivered: its data and partition key |
 //! | `kinesis_sink_user_records_failed` | counter | records | `reason` | when a record fails permanently |
-//! | `kinesis_sink_user_records_withdrawn` | counter | records | | when an unsettled record is withdrawn, or dropped with the sink |
-//! | `kinesis_sink_user_records_pending` | gauge | records | | records accepted and not settled |
-//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | bytes of records that are queued, in flight, or failed and not yet taken |
+//! | `kinesis_sink_user_records_withdrawn` | counter | records | | when an unsettled record is withdrawn or dropped with the sink |
+//! | `kinesis_sink_user_records_pending` | gauge | records | | records that have been accepted but not settled |
+//! | `kinesis_sink_buffered_bytes` | gauge | bytes | | size of the records that are queued, in flight, or failed but not yet taken by the application |
 //! | `kinesis_sink_oldest_record_age` | gauge | seconds | | time since the oldest unsettled record was accepted; 0 if there is none |
 //! | `kinesis_sink_retries_per_record` | histogram | attempts | | when a record is delivered or fails permanently: attempts after the first |
-//! | `kinesis_sink_buffering_time` | histogram | seconds | | at the first request with a record: time since the record was accepted |
+//! | `kinesis_sink_buffering_time` | histogram | seconds | | when a record is first sent: time since it was accepted |
 //! | `kinesis_sink_delivery_time` | histogram | seconds | | when a record is delivered: time since it was accepted |
 //! | `kinesis_sink_user_records_per_kinesis_record` | histogram | records | | for each entry of a request |
 //! | `kinesis_sink_user_records_per_put_records_request` | histogram | records | | for each request |
@@ -80,36 +82,34 @@
 //! | `kinesis_sink_all_errors` | counter | Kinesis records | | at a response: entries that failed; at an error: all entries |
 //! | `kinesis_sink_errors_by_code` | counter | Kinesis records | `code` | as `kinesis_sink_all_errors`, by error code |
 //!
-//! After each update by a sink, `kinesis_sink_user_records_received` is the sum of the records put, failed, withdrawn
-//! and pending.
+//! Whenever a sink has updated its metrics, `kinesis_sink_user_records_received` equals the sum of the records put,
+//! failed, withdrawn and pending.
 //!
 //! # When a sink updates its metrics
 //!
-//! A sink updates its metrics while it is polled: after each request and response, and otherwise every 100 ms. A sink
-//! that is not polled does not update its metrics. An update does not wake the sink. While the sink waits for a
-//! response or for a backoff to end, the age of the oldest record can therefore be out of date by up to one round trip
-//! or backoff. Records that were accepted within 100 µs of each other are recorded with the same age.
+//! A sink updates its metrics only while it is polled: after each request and response, and otherwise every 100 ms. The
+//! sink does not wake its task for an update. While the sink waits for a response or a backoff, the age of the oldest
+//! record can be out of date by the length of that wait. Ages have a resolution of 100 µs.
 //!
-//! Several sinks for one stream share its metrics. Counters, `user_records_pending` and `buffered_bytes` are sums over
-//! the sinks. `oldest_record_age` and `shard_rate_limit` have the value of the sink that updated them last. A closed
-//! shard keeps its last rate limit.
+//! Sinks that send to the same stream share its metrics. Counters, `user_records_pending` and `buffered_bytes` are sums
+//! over the sinks. `oldest_record_age` and `shard_rate_limit` have the value of the sink that updated them last. The
+//! rate limit of a closed shard keeps its last value.
 //!
 //! # Labels
 //!
-//! The number of values of each label is bounded, regardless of what a server responds:
+//! Each label has a bounded number of values, even if a server returns arbitrary codes or ids:
 //!
-//! - `code` is an error code of the service or of this crate. Codes that this crate does not know are recorded as
-//!   `other`.
+//! - `code` is an error code of the service or of this crate. Codes unknown to this crate are recorded as `other`.
 //! - `reason` of a request is its flush reason: `full` (nothing more fits), `idle` (no request was in flight), `linger`
 //!   (the oldest record has waited for the linger), `backpressure` (the buffer is full), `close` (the sink is closing),
-//!   `bisected` (the request is part of a request that was rejected as invalid), `isolated` (the records have failed alone
-//!   before).
+//!   `bisected` (the request is part of a request that was rejected as invalid), `isolated` (the request retries records
+//!   that keep failing, separately from other records).
 //! - `reason` of a failed record is the [code](crate::record::FailureReason::code) of its failure: `rejected`,
 //!   `attempts_exhausted`, `deadline_exceeded` or `refused`.
-//! - `shard` is the id of the shard that the sink expected for a Kinesis record. The label is `unknown` as long as the
-//!   sink does not know the shards, and on streams that
-//!   [distribute records themselves](crate::stream::Distribution::Auto). After the first 1,000 shards of a sink, further
-//!   shards are recorded as `other`. [`MetricsGranularity::Stream`] turns off all metrics with this label.
+//! - `shard` is the id of the shard that the sink expected for a Kinesis record. The label is `unknown` until the sink
+//!   knows the shards, and always `unknown` on streams that
+//!   [distribute records themselves](crate::stream::Distribution::Auto). A sink records at most 1,000 shards by id, and
+//!   all further shards as `other`. [`MetricsGranularity::Stream`] turns off all metrics with this label.
 //!
 //! The throttle rate of a shard is the fraction of its entries that were throttled. In PromQL:
 //!
@@ -120,8 +120,9 @@
 //!
 //! # Cancel safety
 //!
-//! The layer is as cancel safe as the inner service. A dropped request is removed from the gauge of requests in flight
-//! and counted only in `put_records_requests` and `kinesis_records_per_put_records_request`.
+//! Dropping the future drops the call of the inner service, so the middleware is as cancel safe as that service. A
+//! dropped request no longer counts as in flight. It is counted in `put_records_requests` and
+//! `kinesis_records_per_put_records_request`, but not in the metrics that are recorded at a response or error.
 
 mod future;
 mod layer;

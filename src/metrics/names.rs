@@ -1,7 +1,8 @@
 //! Names of the metrics and their labels, as listed in the [tables](super#the-metrics).
 //!
-//! Use them to configure a recorder by name, for example its buckets, filters or aliases. Needs the feature `metrics`,
-//! which is on by default.
+//! Use these constants to configure a recorder, for example to set the buckets of a histogram.
+//!
+//! Requires the `metrics` feature, which is on by default.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 

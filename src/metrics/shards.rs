@@ -8,11 +8,11 @@ use super::names::{
 };
 use crate::pipeline::ShardSample;
 
-/// Maximum number of shard labels per sink. The maximum keeps the recorder small if the stream is resharded often or a
-/// server returns arbitrary ids.
+/// Maximum number of shard labels per sink. The limit bounds the memory of the recorder if the stream is resharded
+/// often or a server returns arbitrary ids.
 const MAX_NAMED: usize = 1_000;
 
-/// Label of entries whose shard was not known when they were sent.
+/// Label of entries that were sent before the sink knew their shard.
 const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
 

@@ -7,16 +7,16 @@ use super::shards::Shards;
 use crate::pipeline::{FlushReason, Pipeline};
 use crate::status::Totals;
 
-/// Interval between updates without a request or response.
+/// Interval between reports while there are no requests or responses.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// [Codes](crate::record::FailureReason::code) of the reasons for which a sink fails records.
+/// [Codes](crate::record::FailureReason::code) of all reasons that a sink can return for a failed record.
 const FAILURE_CODES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"];
 
 /// Metrics of a sink.
 ///
-/// The gauges of pending records and buffered bytes are changed by differences, so that they are sums over all sinks of
-/// a stream.
+/// All sinks of a stream share the gauges of pending records and buffered bytes. Each sink adds its changes to these
+/// gauges instead of setting them, so that they contain the sum over all sinks.
 pub(crate) struct SinkMetrics {
     totals: Totals,
     pending: usize,
@@ -63,7 +63,7 @@ impl SinkMetrics {
         }
     }
 
-    /// Returns `true` after a request or response, or once [`INTERVAL`] has passed.
+    /// Returns `true` if there was a request or response since the last report, or if [`INTERVAL`] has passed.
     pub(crate) fn should_report(&self, pipeline: &mut Pipeline, now: Instant) -> bool {
         let has_samples =
             pipeline.ledger_mut().samples_mut().is_some_and(|samples| !samples.is_empty());

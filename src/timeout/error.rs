@@ -6,7 +6,7 @@ use tower::BoxError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeoutError {
-    /// The timeout elapsed before there was a response. Whether the records were written is unknown.
+    /// The timeout elapsed before the inner service responded. The records may have been written.
     #[error(
         "request timeout of {after:?} elapsed; the records may have been written; check the network or raise the timeout"
     )]

@@ -6,8 +6,8 @@ use super::Timeout;
 
 /// Layer that applies [`Timeout`]. See the [module docs](super) for an example.
 ///
-/// The default timeout of a request is 10 seconds. While requests time out repeatedly, the timeout is raised to up to
-/// 30 seconds.
+/// By default, a request times out after 10 seconds. If requests time out repeatedly, a sink raises the timeout to up
+/// to 30 seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeoutLayer {
     timeout: Duration,
@@ -17,14 +17,14 @@ pub struct TimeoutLayer {
 impl TimeoutLayer {
     /// Default timeout of a request: 10 s.
     ///
-    /// A full request of 5 MiB is 7 MB of JSON and takes 6 s at 10 Mbit/s. The service itself responds in tens of
-    /// milliseconds.
+    /// The default is long enough for a full request over a slow link: 5 MiB of records become 7 MB of JSON, which
+    /// takes 6 s to send at 10 Mbit/s. The service itself responds within tens of milliseconds.
     pub const DEFAULT: Duration = Duration::from_secs(10);
 
-    /// Default maximum of the timeout while requests time out repeatedly: 30 s.
+    /// Default maximum to which repeated timeouts can raise the timeout: 30 s.
     ///
-    /// If the peer of a connection has silently disappeared, a request on that connection can wait for this long, even
-    /// if the network recovers in the meantime.
+    /// A longer timeout delays recovery: if the peer of a connection disappears silently, a request on that connection
+    /// waits for the whole timeout, even if the network recovers earlier.
     pub const DEFAULT_MAX: Duration = Duration::from_secs(30);
 
     /// Creates a new `TimeoutLayer` with the given request timeout.
@@ -38,7 +38,7 @@ impl TimeoutLayer {
     /// Sets the maximum timeout. The [timeout factor](crate::service::PutRecordsRequest::timeout_factor) of a request
     /// cannot raise the timeout above it.
     ///
-    /// If `max` is shorter than the timeout, the maximum is the timeout, and the factor has no effect.
+    /// If `max` is shorter than the timeout, the timeout itself becomes the maximum, so the factor has no effect.
     #[must_use]
     pub fn with_max(mut self, max: Duration) -> Self {
         self.max = max.max(self.timeout);

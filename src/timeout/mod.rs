@@ -1,6 +1,6 @@
 //! Middleware that applies a timeout to requests.
 //!
-//! If there is no response before the timeout elapses, the future drops the call of the inner service and returns
+//! If the inner service does not respond before the timeout elapses, the response future drops the call and returns
 //! [`TimeoutError::Elapsed`].
 //!
 //! # Example
@@ -29,25 +29,26 @@
 //!
 //! tower's [`Timeout`](tower::timeout::Timeout) has one timeout for all requests and returns a boxed error: an
 //! [`Elapsed`](tower::timeout::error::Elapsed) without fields, or the error of the inner service. This middleware
+//! differs in two ways:
 //!
-//! - **adapts the timeout to the request.** It multiplies the timeout by the
+//! - **It adapts the timeout to the request.** It multiplies the timeout by the
 //!   [factor](crate::service::PutRecordsRequest::timeout_factor) of the request, up to
-//!   [a maximum](TimeoutLayer::with_max). A sink raises the factor when requests time out repeatedly, and lowers it when
-//!   responses are fast again. With a fixed timeout, a request that takes longer, for example over a slow link, would be
-//!   retried again and again, and each attempt could write duplicates. The factor is part of the request, so the
-//!   middleware accepts only [`PutRecordsRequest`]s.
-//! - **returns a typed error** with the timeout of the request.
+//!   [a maximum](TimeoutLayer::with_max). A sink raises the factor when requests time out repeatedly, and lowers it
+//!   when responses are fast again. With a fixed timeout, a request over a slow link could time out at every attempt,
+//!   and each attempt could write duplicates. Because the factor is part of the request, the middleware accepts only
+//!   [`PutRecordsRequest`]s.
+//! - **It returns a typed error.** [`TimeoutError::Elapsed`] contains the timeout of the request.
 //!
-//! A sink treats the errors of both in the same way: the service may have written some of the records, or may still
-//! write them, so a retry can write duplicates.
+//! A sink handles an elapsed timeout of either middleware in the same way. The service may have written the records, or
+//! may still write them, so a retry can write duplicates.
 //!
 //! [`PutRecordsRequest`]: crate::service::PutRecordsRequest
 //!
 //! # Measured time
 //!
-//! The timeout starts at `call`. It does not include the time until the inner service is ready. To include the time
-//! that a request is queued in a [`Buffer`](tower::buffer::Buffer), place the layer outside of the buffer. To exclude
-//! that time, place the layer inside.
+//! The timeout starts when the middleware is called, so it does not include the time until the inner service is ready.
+//! To include the time that a request spends in the queue of a [`Buffer`](tower::buffer::Buffer), place the layer
+//! outside of the buffer. To exclude that time, place the layer inside the buffer.
 //!
 //! # Cancel safety
 //!

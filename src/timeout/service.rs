@@ -47,7 +47,7 @@ where
 
     /// # Panics
     ///
-    /// Panics if it is called outside of a tokio runtime with the timer enabled.
+    /// Panics if called outside of a tokio runtime with the timer enabled.
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         let timeout = self.timeout.saturating_mul(request.timeout_factor()).min(self.max);
         ResponseFuture::new(self.inner.call(request), timeout)
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn late_response_fails_with_elapsed() {
+    async fn late_response_returns_elapsed_error() {
         let limit = Duration::from_millis(100);
         let late = Timeout::new(responding_after(101), limit).oneshot(request(1)).await;
         assert!(matches!(late, Err(TimeoutError::Elapsed { after }) if after == limit));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn request_factor_raises_timeout_to_max() {
+    async fn timeout_factor_raises_timeout_up_to_max() {
         let limit = Duration::from_millis(100);
         let timeout = |factor, max: Option<u64>| async move {
             let service = Timeout::new(responding_after(60_000), limit);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn inner_error_is_source_of_error() {
+    async fn inner_error_is_returned_as_source() {
         let failing = service_fn(|_| async { Err::<(), _>(std::io::Error::other("inner")) });
         let limit = Duration::from_secs(1);
         let error = Timeout::new(failing, limit).oneshot(request(1)).await.unwrap_err();

@@ -17,7 +17,7 @@ pub struct TraceLayer<M = DefaultMakeSpan> {
 }
 
 impl TraceLayer {
-    /// Creates a new `TraceLayer` with the default span and events, at DEBUG.
+    /// Creates a new `TraceLayer` with the default span and events at the DEBUG level.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -31,7 +31,7 @@ impl TraceLayer {
     /// use kinesis_sink::trace::TraceLayer;
     /// use tracing::Level;
     ///
-    /// // Enabled by the usual filter `info`, without a directive for this crate.
+    /// // The common filter `info` enables this level, without a directive for this crate.
     /// let layer = TraceLayer::new().with_level(Level::INFO);
     /// # let _ = layer;
     /// ```
@@ -46,10 +46,10 @@ impl TraceLayer {
 impl<M> TraceLayer<M> {
     /// Sets how the span of a request is created, for example to add application fields.
     ///
-    /// `make_span` is called once per request, before the inner service. If a request fails, the middleware records
-    /// `error.type`, `aws.request_id` and `otel.status_code` on the span, if the span declares these fields.
+    /// The middleware calls `make_span` once per request, before the inner service. If the request fails, it records
+    /// `error.type`, `aws.request_id` and `otel.status_code` on the span, provided that the span declares these fields.
     ///
-    /// The request contains data and keys, which can be confidential. Record only counts and sizes.
+    /// The data and keys of a request can be confidential, so `make_span` should record only counts and sizes.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;
@@ -73,8 +73,8 @@ impl<M> TraceLayer<M> {
 
     /// Sets a closure that replaces the response event, for example to log only slow requests.
     ///
-    /// `hook` is called in the span, with the response, the time since the call, and the span. A response can contain
-    /// failed entries.
+    /// The middleware calls `hook` inside the span, with the response, the time since the call, and the span. The
+    /// response can contain entries that failed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -99,8 +99,8 @@ impl<M> TraceLayer<M> {
 
     /// Sets a closure that replaces the failure event, for example to log failures at a higher level.
     ///
-    /// `hook` is called in the span, with the error, the time since the call, and the span. The error has a code and a
-    /// message. Values that the service quotes from the request are removed from the message.
+    /// The middleware calls `hook` inside the span, with the error, the time since the call, and the span. The error
+    /// has a code and a message. Values quoted from the request are removed from the message.
     ///
     /// ```
     /// use kinesis_sink::trace::TraceLayer;

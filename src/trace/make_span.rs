@@ -5,8 +5,8 @@ use crate::service::PutRecordsRequest;
 
 /// Trait for creating the span of a request.
 ///
-/// [`Trace`](super::Trace) enters the span while it calls and polls the inner service. Closures from
-/// `&PutRecordsRequest` to [`Span`] implement the trait. See
+/// [`Trace`](super::Trace) enters the span while it calls and polls the inner service. Any closure that takes a
+/// `&PutRecordsRequest` and returns a [`Span`] implements this trait. See
 /// [`TraceLayer::make_span_with`](super::TraceLayer::make_span_with) for an example.
 pub trait MakeSpan {
     /// Creates the span of `request`.
@@ -22,9 +22,10 @@ where
     }
 }
 
-/// Default [`MakeSpan`]: a span named `Kinesis.PutRecords` with [these fields](super#span), at DEBUG.
+/// Default [`MakeSpan`], which creates a span named `Kinesis.PutRecords` with [these fields](super#span).
 ///
-/// To export spans without logging events, make the span at a higher level than the events:
+/// The default level is DEBUG. To export spans without logging events, create the span at a higher level than the
+/// events:
 ///
 /// ```
 /// use kinesis_sink::trace::TraceLayer;
@@ -41,7 +42,7 @@ pub struct DefaultMakeSpan {
 }
 
 impl DefaultMakeSpan {
-    /// Creates a new `DefaultMakeSpan` at DEBUG.
+    /// Creates a new `DefaultMakeSpan` that creates spans at DEBUG.
     #[must_use]
     pub fn new() -> Self {
         Self { level: DEFAULT_LEVEL }

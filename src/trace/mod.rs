@@ -1,6 +1,7 @@
 //! Middleware that adds tracing to requests.
 //!
-//! Each request has a span. One event is emitted when the request is sent, and another one when it succeeds or fails.
+//! The middleware creates a span for each request. It emits an event when it sends the request, and another one when
+//! the request succeeds or fails.
 //!
 //! # Example
 //!
@@ -26,20 +27,20 @@
 //! - At an error: `sending 500 records to stream example failed`, with the fields `records`, `latency`, `error.type`
 //!   and `error`.
 //!
-//! The records are Kinesis records: an [aggregate](crate::Aggregation) counts as one.
+//! All counts are in Kinesis records, so an [aggregate](crate::Aggregation) counts as one record.
 //!
 //! # Span
 //!
 //! The span is named `Kinesis.PutRecords` and has the same target and level as the events. Its fields follow the
 //! conventions of OpenTelemetry for the AWS SDK: `otel.kind`, `rpc.system`, `rpc.service`, `rpc.method`,
-//! `aws.kinesis.stream_name` and `messaging.batch.message_count`. If the request fails, `error.type`, `aws.request_id`
-//! and `otel.status_code` are added.
+//! `aws.kinesis.stream_name` and `messaging.batch.message_count`. If the request fails, the middleware also records
+//! `error.type`, `aws.request_id` and `otel.status_code`.
 //!
 //! # Customization
 //!
 //! [`TraceLayer`] has methods to set the [level](TraceLayer::with_level) of the span and the events, and to replace the
 //! [span](TraceLayer::make_span_with), the event of a [response](TraceLayer::on_response), and the event of a
-//! [failure](TraceLayer::on_failure). For example, to make spans at INFO and log only failures:
+//! [failure](TraceLayer::on_failure). For example, to create spans at INFO and log only failures:
 //!
 //! ```
 //! use kinesis_sink::trace::TraceLayer;
@@ -60,12 +61,12 @@
 //!
 //! # Cost
 //!
-//! A disabled span or event costs one check of its level. Its fields are not computed.
+//! A disabled span or event costs one check of its level, because its fields are not computed.
 //!
 //! # Secrets
 //!
-//! Data and keys of records are not recorded. Values that the service quotes from a request are removed from error
-//! messages.
+//! The middleware does not record the data or the keys of records. The service can quote values of a request in its
+//! error messages. These values are removed before a message is recorded.
 //!
 //! # Cancel safety
 //!

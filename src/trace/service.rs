@@ -16,7 +16,7 @@ pub struct Trace<S, M = DefaultMakeSpan> {
 }
 
 impl<S> Trace<S> {
-    /// Creates a new `Trace` around `inner`, with the default span and events, at DEBUG.
+    /// Creates a new `Trace` around `inner` with the default span and events at the DEBUG level.
     ///
     /// Use [`TraceLayer`](super::TraceLayer) to change the span or the events.
     #[must_use]

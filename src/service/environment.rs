@@ -1,18 +1,18 @@
 use std::env;
 use std::ffi::OsString;
 
-/// Function that looks up an environment variable. Tests replace it, since they share the environment of the process.
+/// Function that looks up an environment variable. Tests replace it, because they all share the process environment.
 pub(crate) type Environment = fn(&str) -> Option<OsString>;
 
 pub(crate) fn process_variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
-/// Returns `true` if `AWS_CA_BUNDLE` is set, but none of the variables that the AWS SDK for Rust reads instead.
+/// Returns `true` if `AWS_CA_BUNDLE` is set, but neither `SSL_CERT_FILE` nor `SSL_CERT_DIR` is.
 ///
-/// The AWS SDK for Rust loads certificates with `rustls-native-certs`, which reads `SSL_CERT_FILE` and `SSL_CERT_DIR`.
-/// Other AWS SDKs read `AWS_CA_BUNDLE`. Sources: aws-smithy-http-client 1.5 (`rustls_provider::NATIVE_ROOTS`),
-/// rustls-native-certs 0.8.
+/// Unlike other AWS SDKs, the AWS SDK for Rust ignores `AWS_CA_BUNDLE`. It loads certificates with
+/// `rustls-native-certs`, which reads the other two variables. See `rustls_provider::NATIVE_ROOTS` in
+/// aws-smithy-http-client 1.5, and rustls-native-certs 0.8.
 pub(crate) fn has_ignored_ca_bundle(environment: Environment) -> bool {
     let is_set = |name| environment(name).is_some_and(|value| !value.is_empty());
     is_set("AWS_CA_BUNDLE") && !is_set("SSL_CERT_FILE") && !is_set("SSL_CERT_DIR")
@@ -28,8 +28,8 @@ pub(crate) fn warn_of_ignored_ca_bundle(environment: Environment) {
     }
 }
 
-/// Returns the name of the environment variable that sets the proxy for `endpoint`, if such a variable is set. The
-/// names are those that the SDK's default HTTP client reads.
+/// Returns the name of the environment variable that sets the proxy for `endpoint`, if there is one. Checks the same
+/// variables as the default HTTP client of the SDK.
 pub(crate) fn proxy_variable(endpoint: &str, environment: Environment) -> Option<&'static str> {
     let names = if endpoint.starts_with("https:") {
         ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]

@@ -8,8 +8,8 @@ use crate::stream::StreamId;
 
 /// Error of a whole PutRecords request, or of a lookup by [`SdkStreamInfo`](super::SdkStreamInfo).
 ///
-/// The SDK error is available as the [`source`](Error::source). Its type is not part of this API, since the types of
-/// the SDK change between minor releases.
+/// The [`source`](Error::source) is the error of the SDK. Its type is not part of this API, because SDK types can
+/// change between minor releases.
 ///
 /// A lookup error has an [operation](Self::operation) and a [stream](Self::stream). A lookup never writes records, so
 /// the statements of [`PutRecordsErrorKind`] about written records apply only to PutRecords requests.
@@ -43,17 +43,17 @@ impl fmt::Display for Lookup {
 pub enum PutRecordsErrorKind {
     /// The service responded with an error. See [`PutRecordsError::code`].
     Service,
-    /// A timeout of the SDK elapsed. Whether the records were written is unknown.
+    /// A timeout of the SDK elapsed. The records may have been written.
     Timeout,
-    /// No response was received, because the connection or TLS failed. Whether the records were written is unknown.
+    /// The connection or TLS failed before a response was received. The records may have been written.
     Dispatch,
     /// The request could not be built, for example because credentials, a region or an endpoint are missing. Nothing
     /// was sent.
     Construction,
     /// The response could not be parsed, for example because it is truncated or was not sent by Kinesis.
     ///
-    /// If the [status](PutRecordsError::status) is 413 or 429, the records were not written. Otherwise it is unknown
-    /// whether the records were written.
+    /// If the [status](PutRecordsError::status) is 413 or 429, the records were not written. Otherwise, they may have
+    /// been written.
     Response,
     /// The number of results differs from the number of entries, so the results cannot be matched to the entries.
     WrongLength {
@@ -62,12 +62,12 @@ pub enum PutRecordsErrorKind {
         /// Number of results in the response.
         results: usize,
     },
-    /// The region in the ARN of the stream differs from the region of the client. Nothing was sent.
+    /// The request was not sent, because the region in the ARN of the stream differs from the region of the client.
     Region,
 }
 
 impl PutRecordsError {
-    /// Creates an error of this kind.
+    /// Creates an error of the given kind.
     #[must_use]
     pub fn new(kind: PutRecordsErrorKind, source: Option<BoxError>) -> Self {
         Self {
@@ -83,8 +83,8 @@ impl PutRecordsError {
 
     /// Creates an error from the error code, message and HTTP status of a response.
     ///
-    /// The code is truncated to 128 characters and the message to 1,024 characters. Line breaks in both are replaced by
-    /// spaces. Values that the service quotes from the request are removed from the message.
+    /// The code is truncated to 128 characters and the message to 1,024 characters. Line breaks in both are replaced
+    /// with spaces. Values quoted from the request are removed from the message.
     #[must_use]
     pub fn service(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> Self {
         Self {
@@ -120,13 +120,13 @@ impl PutRecordsError {
         self.kind
     }
 
-    /// Returns the operation of a failed lookup, such as `ListShards`. Returns `None` for a PutRecords request.
+    /// Returns the operation of a failed lookup, such as `ListShards`, or `None` for a PutRecords request.
     #[must_use]
     pub fn operation(&self) -> Option<&'static str> {
         self.lookup.as_ref().map(|lookup| lookup.operation)
     }
 
-    /// Returns the stream of a failed lookup. Returns `None` for a PutRecords request.
+    /// Returns the stream of a failed lookup, or `None` for a PutRecords request.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.lookup.as_ref().map(|lookup| &lookup.stream)
@@ -140,7 +140,7 @@ impl PutRecordsError {
 
     /// Returns the message of the service, if the response has one.
     ///
-    /// Values and headers that the service quotes from the request are removed.
+    /// Values and headers quoted from the request are removed.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
@@ -152,7 +152,7 @@ impl PutRecordsError {
         self.request_id.as_deref()
     }
 
-    /// Returns the status of the HTTP response, if there was one.
+    /// Returns the HTTP status of the response, if a response was received.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status

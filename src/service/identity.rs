@@ -23,28 +23,30 @@ use tokio::time::{Instant, timeout};
 use tower::BoxError;
 use tracing::{Instrument, Span};
 
-/// Maximum time that a request waits for credentials. After that time the load continues, and later requests join it.
+/// Maximum time for which a request waits for credentials. The load continues after that time, so that later requests
+/// can join it.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Time after which the next request aborts a load and starts a new one. By default, the SDK cache ends a load earlier,
-/// after 22 s.
+/// Maximum duration of a load. If a load takes longer, the next request aborts it and starts a new one. By default, the
+/// SDK cache ends a load earlier, after 22 s.
 const MAX_LOAD: Duration = Duration::from_secs(60);
 
-/// Minimum time between two loads of rejected credentials.
+/// Minimum time between two attempts to replace rejected credentials.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum number of tracked credentials providers. A provider that exceeds the maximum clears the state of all others.
-/// It is above the number of roles of a process that serves many tenants. A provider takes about 1 KiB.
+/// Maximum number of tracked credentials providers. If a new provider would exceed it, the state of all others is
+/// discarded. The maximum is high enough for a process that uses one role per tenant, and bounds memory because the
+/// state of a provider takes about 1 KiB.
 const MAX_PROVIDERS: usize = 10_000;
 
-/// Identity cache of the clients that are derived from a user's client.
+/// Identity cache of a derived client, which wraps the identity cache of the user's client.
 ///
-/// It wraps the identity cache of the user's client. A client that was not created by `aws_config` has no cache; all
-/// such clients share one cache per process. This wrapper differs from the wrapped cache as follows:
+/// A client that was not created by `aws_config` has no cache, so all such clients of a process share
+/// [`DEFAULT_CACHE`]. The wrapper differs from the wrapped cache as follows:
 ///
-/// - Credentials that the service has rejected are loaded from the provider again, bypassing the cache.
+/// - It bypasses the wrapped cache and loads new credentials from the provider if the service rejects the cached ones.
 /// - Dropping a request does not cancel the load, so a provider can be slower than the request timeout.
-/// - A load uses the retry settings of the user's client, although a derived client does not retry.
+/// - A load uses the retry settings of the user's client, although the derived client does not retry.
 #[derive(Clone)]
 pub(super) struct Identities {
     cache: SharedIdentityCache,
@@ -55,7 +57,7 @@ pub(super) struct Identities {
 static DEFAULT_CACHE: LazyLock<SharedIdentityCache> =
     LazyLock::new(|| IdentityCache::lazy().max_partitions(MAX_PROVIDERS).build());
 
-/// State per provider, shared by all clients of the process.
+/// State of each provider, shared by all clients of the process.
 static PROVIDERS: LazyLock<Mutex<HashMap<IdentityCachePartition, Provider>>> =
     LazyLock::new(Mutex::default);
 
@@ -111,7 +113,7 @@ impl Identities {
             let task = tokio::spawn(load.instrument(Span::current()));
             let abort = task.abort_handle();
             let result = async move {
-                // The provider panicked, or the runtime has shut down.
+                // The task fails if the provider panics, a later request aborts it, or the runtime shuts down.
                 task.await.unwrap_or_else(|_| Err("loading the credentials was aborted".into()))
             };
             let result = result.map(move |result| record_load(partition, result)).boxed().shared();
@@ -136,7 +138,7 @@ impl Identities {
         let bag = ConfigBag::of_layers([layer]);
         let cached = self.cache.resolve_cached_identity(resolver.clone(), components, &bag).await?;
         let replacement = with_provider(resolver.cache_partition(), |provider| {
-            // If the cache of the user's client has returned other credentials, they are newer than the rejected ones.
+            // If the wrapped cache returns credentials other than the rejected ones, it has refreshed them.
             drop(provider.rejected.take_if(|rejected| !is_same(&rejected.cached, &cached)));
             provider.rejected.as_ref().map(|rejected| rejected.replacement.clone())
         });
@@ -147,8 +149,8 @@ impl Identities {
     }
 }
 
-/// Records whether the provider has ever returned credentials. If it has, a later "not loaded" error counts as an
-/// outage.
+/// Records whether the provider has ever returned credentials. If it has, a later "not loaded" error is treated as an
+/// outage of the provider.
 fn record_load(
     partition: IdentityCachePartition,
     result: Result<Identity, BoxError>,
@@ -173,7 +175,7 @@ fn with_provider<T>(partition: IdentityCachePartition, f: impl FnOnce(&mut Provi
     f(providers.entry(partition).or_default())
 }
 
-/// Returns `true` if both identities are the same credentials. Identities of other types are never the same.
+/// Returns `true` if both identities contain the same credentials. Returns `false` for any other type of identity.
 fn is_same(one: &Identity, other: &Identity) -> bool {
     let (one, other) = (one.data::<Credentials>(), other.data::<Credentials>());
     one.zip(other).is_some_and(|(one, other)| {
@@ -199,7 +201,7 @@ impl ResolveCachedIdentity for Identities {
                 is_loading: true,
             })??;
             if let Some(signer) = bag.load::<Signer>() {
-                // Set only once, since the request is not retried.
+                // The cell is set only once, because the request is not retried.
                 let _ = signer.0.set((partition, identity.clone()));
             }
             Ok(identity)
@@ -234,12 +236,12 @@ impl fmt::Debug for Identities {
 pub(super) struct Signer(Arc<OnceLock<(IdentityCachePartition, Identity)>>);
 
 impl Signer {
-    /// Marks the identity as rejected by the service. The next request loads the credentials from the provider again.
+    /// Marks the identity as rejected by the service, so that the next request loads new credentials from the provider.
     pub(super) fn reject(&self) {
         let Some((partition, identity)) = self.0.get() else { return };
         with_provider(*partition, |provider| {
             let cached = match &provider.rejected {
-                // An earlier request has marked the identity, or the provider has not returned other credentials yet.
+                // Limits how often rejected credentials are loaded again.
                 Some(rejected) if rejected.since.elapsed() < REFRESH_INTERVAL => return,
                 Some(rejected) => rejected.cached.clone(),
                 None => identity.clone(),
@@ -268,7 +270,7 @@ pub(super) struct IdentityError {
 }
 
 impl IdentityError {
-    /// Returns `true` if the load continues, so that a later request can join it.
+    /// Returns `true` if the credentials are still being loaded. A later request joins the load.
     pub(super) fn is_loading(&self) -> bool {
         self.is_loading
     }

@@ -1,12 +1,12 @@
-//! Services that send PutRecords requests, error classification, and stream information.
+//! Services for PutRecords requests, error classification and stream information.
 //!
 //! A sink sends its requests through a [`tower::Service`] that takes a [`PutRecordsRequest`] and returns a
-//! [`PutRecordsResponse`]. [`PutRecords`] is the innermost service of a stack. It sends each request with the AWS SDK,
-//! and layers of tower and of this crate can be added around it.
+//! [`PutRecordsResponse`]. [`PutRecords`] is the innermost service of a stack and sends each request with the AWS SDK.
+//! Layers from tower and from this crate can be added around it.
 //!
 //! # Example
 //!
-//! A stack with tracing and a timeout:
+//! This stack adds tracing and a timeout to each request:
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,9 +45,9 @@
 //!
 //! # Stream information
 //!
-//! [`SdkStreamInfo`] lists the open shards of a stream. It also describes the stream: the capacity mode, the maximum
-//! record size, and how the stream distributes records. Its errors are [`PutRecordsError`]s and are classified in the
-//! same way.
+//! [`SdkStreamInfo`] lists the open shards of a stream. It also returns the capacity mode, the maximum record size, and
+//! how the stream distributes records. Its errors are [`PutRecordsError`]s, so they are classified in the same way as
+//! the errors of requests.
 
 mod check;
 mod classify;

@@ -17,19 +17,20 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 
 /// [`Service`] that sends PutRecords requests with the AWS SDK. It is the innermost service of a stack.
 ///
-/// Each request is one call of a client that is derived from the given client. The derived client has the same region,
-/// endpoint, interceptors and credentials, and the same HTTP client if one is configured. It differs in two respects:
+/// `PutRecords` derives its own client from the given client and makes one call of that client per request. The derived
+/// client has the same region, endpoint, interceptors and credentials. It also has the same HTTP client if one is
+/// configured. It differs in two ways:
 ///
-/// - It loads the credentials again if the service rejects them.
-/// - It does not retry. The sink itself retries failed entries and requests. Retries by the SDK would be invisible to
-///   the layers of the stack and would not handle partial failures.
+/// - It loads new credentials if the service rejects the cached ones.
+/// - It does not retry, because the sink retries failed entries and requests. Layers would not see retries by the SDK,
+///   and the SDK would not retry single entries that failed.
 ///
-/// The service is always ready. The sink limits the number of concurrent calls.
+/// The service is always ready, because the sink limits the number of concurrent calls.
 ///
 /// # One client for many streams
 ///
 /// The stream is part of the request, so the clones of one service can serve several sinks, each with its own stream.
-/// These sinks share one client and one connection pool. They also share the state that layers share between clones,
+/// These sinks share one client and one connection pool. They also share any state that layers share between clones,
 /// such as the permits of tower's `ConcurrencyLimit`:
 ///
 /// ```
@@ -56,10 +57,10 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// Permits are granted in the order in which the sinks request them, so a busy stream does not starve the others. To
 /// share a limit between different stacks, use tower's `GlobalConcurrencyLimitLayer`.
 ///
-/// Only clones share a connection pool. Each call of [`new`](Self::new), and therefore each sink built with
-/// [`build`](crate::SinkBuilder::build), derives a client, and the SDK creates a pool per client. If the client is
-/// configured with an HTTP client (`aws_config::ConfigLoader::http_client`), all derived clients use that one and share
-/// its pool.
+/// Only clones share a connection pool, because the SDK creates a pool for each client. Each call of [`new`](Self::new)
+/// derives a client, and so does each sink that is built with [`build`](crate::SinkBuilder::build). If the given client
+/// is configured with an HTTP client (`aws_config::ConfigLoader::http_client`), all derived clients use that HTTP
+/// client and share its pool.
 ///
 /// The example `three_streams` sends to three streams over two connections. A stream in another region or account
 /// needs a separate client and service.
@@ -67,15 +68,15 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// # Serialization
 ///
 /// By default, `PutRecords` writes the request body directly from the entries. This takes a fraction of the time of the
-/// SDK's generic serializer and produces the same bytes, but interceptors see an input without records. If the client
-/// has interceptors, or a protocol that this crate does not know, `PutRecords` therefore uses the SDK serializer. See
-/// [`with_direct_serialization`](Self::with_direct_serialization) and
+/// SDK's generic serializer and produces the same bytes, but interceptors see an input without records. `PutRecords`
+/// uses the SDK serializer if the client has interceptors, so that they see the records, or if the protocol of the
+/// client is unknown to this crate. See [`with_direct_serialization`](Self::with_direct_serialization) and
 /// [`with_sdk_serialization`](Self::with_sdk_serialization).
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the call. It is then unknown whether the records were written. The connection of the
-/// call is not used for further requests, since it might be dead. Other requests in flight on that connection continue.
+/// Dropping the future abandons the call, but the records may have been written. The connection of the call is not used
+/// for further requests, because it might be dead. Other requests in flight on that connection continue.
 #[derive(Clone)]
 pub struct PutRecords {
     client: Client,
@@ -83,7 +84,7 @@ pub struct PutRecords {
 }
 
 impl PutRecords {
-    /// Creates a service with a client derived from `client`.
+    /// Creates a new `PutRecords` with a client derived from `client`.
     #[must_use]
     pub fn new(client: &Client) -> Self {
         let direct = client.config().interceptors().next().is_none();
@@ -92,7 +93,8 @@ impl PutRecords {
 
     /// Uses the SDK serializer. This is the default for a client with interceptors.
     ///
-    /// Interceptors then see all records in the input. The request has the same bytes, but serialization takes longer.
+    /// Interceptors then see all records in the input. The request has the same bytes as with direct serialization, but
+    /// takes longer to serialize.
     #[must_use]
     pub fn with_sdk_serialization(mut self) -> Self {
         self.direct = false;
@@ -111,10 +113,10 @@ impl PutRecords {
 
     /// Sends requests in Kinesis CBOR instead of the protocol of the client. See [`KinesisCbor`](super::KinesisCbor).
     ///
-    /// CBOR is smaller and cheaper to write than JSON. The AWS SDKs for Java use it by default, but AWS does not
-    /// document it.
+    /// A request in CBOR is smaller and faster to serialize than in JSON. The AWS SDKs for Java use CBOR by default,
+    /// but AWS does not document it.
     ///
-    /// Needs the feature `cbor`.
+    /// Requires the `cbor` feature.
     #[cfg(feature = "cbor")]
     #[must_use]
     pub fn with_cbor(mut self) -> Self {
@@ -125,8 +127,8 @@ impl PutRecords {
 
     /// Turns off the SDK's stalled-stream protection, which fails a request that makes no progress for a few seconds.
     ///
-    /// Call this method in stacks with a [`TimeoutLayer`](crate::timeout::TimeoutLayer), so that only the layer times
-    /// requests out.
+    /// Call this method in stacks with a [`TimeoutLayer`](crate::timeout::TimeoutLayer), so that only the layer decides
+    /// when a request times out.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);
@@ -179,7 +181,7 @@ async fn put_records(
     };
     let call = call.interceptor(attempt.observed());
     let output = attempt.end(call.send().await)?;
-    // If the SDK has parsed the response, the results are in its output.
+    // If the SDK has parsed the response, the slot is empty and the results are in the output.
     let results = slot.take();
     let results = results.unwrap_or_else(|| output.records.into_iter().map(result).collect());
     response(request.entries().len(), results)

@@ -1,5 +1,5 @@
-//! Redaction of service messages before they are returned or logged. Removes values that a message quotes from the
-//! request, and truncates the message.
+//! Redaction of messages that are returned or logged. Values quoted from the request are removed, and long messages are
+//! truncated.
 
 use memchr::memmem;
 
@@ -29,7 +29,7 @@ pub(super) fn entry_message(message: &str) -> String {
     sanitize(redact_values(message), MAX_MESSAGE_CHARS)
 }
 
-/// Truncates a text to `max` characters and replaces control characters and line breaks by spaces, so that a server
+/// Truncates `text` to `max` characters and replaces control characters and line breaks with spaces, so that a server
 /// cannot inject lines into a log.
 fn sanitize(text: String, max: usize) -> String {
     // Non-ASCII control characters and line separators start with the bytes 0xc2 and 0xe2.
@@ -50,7 +50,7 @@ fn sanitize(text: String, max: usize) -> String {
 /// to sign, which contains the session token, or with the header that contains the access key id.
 fn redact_quotes(message: &str) -> String {
     const QUOTES: [&str; 3] = ["The Canonical String", "The String-to-Sign", "Authorization="];
-    // Removes values first, since they can contain these markers.
+    // Removes values first, because a value can contain these markers.
     let message = redact_values(message);
     let begin = |quote: &&str| memmem::find(message.as_bytes(), quote.as_bytes());
     match QUOTES.iter().filter_map(begin).min() {
@@ -59,18 +59,18 @@ fn redact_quotes(message: &str) -> String {
     }
 }
 
-/// Removes the values that a message quotes from the request, such as partition keys or explicit hash keys:
-/// `Value '..' at 'records.1.member.partitionKey' failed to satisfy constraint: ..`,
+/// Removes values quoted from the request, such as partition keys or explicit hash keys. The service uses two formats:
+/// `Value '..' at 'records.1.member.partitionKey' failed to satisfy constraint: ..` and
 /// `Invalid ExplicitHashKey. [..] Specified value was ..`.
 fn redact_values(message: &str) -> String {
     const BEGIN: &str = "Value '";
     const END: &str = "' at '";
     const LAST: &str = "Specified value was ";
-    // Uses `memmem` because it is fast: there can be one message per throttled entry, usually without any marker.
+    // Uses `memmem` for speed, because each throttled entry can have a message, usually without any marker.
     let find = |text: &str, marker: &str| {
         memmem::find(text.as_bytes(), marker.as_bytes()).map(|begin| begin + marker.len())
     };
-    // Removes everything from the first start marker to the last end marker, since a value can contain markers.
+    // Removes everything from the first start marker to the last end marker, because a value can contain markers.
     let begin = find(message, BEGIN);
     let ends =
         begin.and_then(|begin| Some((begin, message.rfind(END).filter(|end| begin <= *end)?)));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::record::{HashKey, Key};
 use crate::stream::StreamId;
 
-/// PutRecords request: a stream and up to 500 entries.
+/// PutRecords request with up to 500 entries for one stream.
 ///
 /// Clones share the entries, so a clone is cheap.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl PutRecordsRequest {
 
     /// Sets the factor by which [`TimeoutLayer`](crate::timeout::TimeoutLayer) multiplies its timeout. Default: 1.
     ///
-    /// A factor of 0 counts as 1. The sink raises the factor up to 64 while requests time out repeatedly.
+    /// A factor of 0 is treated as 1. If requests time out repeatedly, the sink raises the factor to up to 64.
     #[must_use]
     pub fn with_timeout_factor(mut self, factor: u32) -> Self {
         self.timeout_factor = factor.max(1);
@@ -53,7 +53,7 @@ impl PutRecordsRequest {
         self.timeout_factor
     }
 
-    /// Returns the total size of data and partition keys in bytes.
+    /// Returns the total size of the data and partition keys of all entries in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -70,9 +70,9 @@ impl fmt::Debug for PutRecordsRequest {
     }
 }
 
-/// One Kinesis record of a request.
+/// Entry of a [`PutRecordsRequest`], which the service stores as one Kinesis record.
 ///
-/// The `Debug` output includes sizes, but neither data nor keys.
+/// The `Debug` output shows sizes, but neither the data nor the keys.
 #[derive(Clone)]
 pub struct Entry {
     data: Bytes,
@@ -83,7 +83,7 @@ pub struct Entry {
 impl Entry {
     /// Creates an entry.
     ///
-    /// Some streams accept entries without a partition key. The service then chooses the shard.
+    /// Some streams accept entries without a partition key. The service then chooses the shard of the entry.
     #[must_use]
     pub fn new(
         data: Bytes,
@@ -111,7 +111,7 @@ impl Entry {
         self.explicit_hash_key
     }
 
-    /// Returns the size of data and partition key in bytes, as the service counts it.
+    /// Returns the size of the data and the partition key in bytes. The limits of the service apply to this size.
     #[must_use]
     pub fn size(&self) -> usize {
         self.data.len() + self.partition_key.as_ref().map_or(0, |key| key.len())

@@ -6,10 +6,10 @@ use smol_str::SmolStr;
 use super::classify::codes::INCOMPLETE_RESULT;
 use super::redact;
 
-/// Response to a [`PutRecordsRequest`](super::PutRecordsRequest): one result per entry, in the order of the entries.
+/// Response to a [`PutRecordsRequest`](super::PutRecordsRequest), with one result per entry in the same order.
 ///
-/// If the number of results differs from the number of entries, [`PutRecords`](super::PutRecords) returns an error. If
-/// another service returns such a response, the sink treats the request as failed.
+/// The number of results must equal the number of entries. If it does not, [`PutRecords`](super::PutRecords) returns an
+/// error. A sink handles a response with a wrong number of results as a failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutRecordsResponse {
     results: Vec<Result<Placement, EntryError>>,
@@ -78,7 +78,7 @@ impl Placement {
 
     /// Returns the sequence number of the entry in its shard.
     ///
-    /// The sequence number can be a slice of the response body. In that case, each placement keeps the whole body in
+    /// The sequence number can be a slice of the response body, in which case the placement keeps the whole body in
     /// memory. To store a sequence number for a long time, copy it and drop the placement.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
@@ -115,8 +115,8 @@ pub struct EntryError {
 impl EntryError {
     /// Creates an error from the code and message of the service.
     ///
-    /// The code is truncated to 128 characters and the message to 1,024 characters. Line breaks in both are replaced by
-    /// spaces. Values that the service quotes from the entry are removed from the message.
+    /// The code is truncated to 128 characters and the message to 1,024 characters. Line breaks in both are replaced
+    /// with spaces. Values quoted from the entry are removed from the message.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl AsRef<str>) -> Self {
         Self { code: redact::code(code.into()), message: redact::entry_message(message.as_ref()) }
@@ -128,7 +128,7 @@ impl EntryError {
         &self.code
     }
 
-    /// Returns the message of the service. Values that the service quotes from the entry are removed.
+    /// Returns the message of the service, without the values quoted from the entry.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -139,7 +139,7 @@ impl EntryError {
     }
 }
 
-/// Members of the result of one entry.
+/// Members of one result in a response.
 #[derive(Debug, Default)]
 pub(super) struct ResultMembers {
     pub(super) shard_id: Option<SmolStr>,
@@ -149,7 +149,7 @@ pub(super) struct ResultMembers {
 }
 
 impl ResultMembers {
-    /// Converts the members into a result. Treats an empty member as missing, since some servers send an empty string
+    /// Converts the members into a result. Treats an empty member as missing, because some servers send an empty string
     /// for a missing member.
     pub(super) fn into_result(self) -> Result<Placement, EntryError> {
         if let Some(code) = self.error_code.filter(|code| !code.is_empty()) {
@@ -165,7 +165,7 @@ impl ResultMembers {
     }
 }
 
-/// Error code and message, with the number of entries that failed with this error.
+/// Number of entries that failed with the same error code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -21,7 +21,7 @@ use super::identity::{Identities, Signer};
 use super::{PutRecordsError, PutRecordsErrorKind};
 use crate::stream::StreamId;
 
-/// Derives a client that does not retry, since the sink does, and that reloads rejected credentials.
+/// Derives a client that reloads rejected credentials, and does not retry because the sink does.
 pub(super) fn derive(client: &Client) -> Client {
     let config = client.config().to_builder().retry_config(RetryConfig::disabled());
     Client::from_conf(config.identity_cache(Identities::of(client)).build())
@@ -40,8 +40,8 @@ pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), Put
 
 /// One call of the SDK.
 ///
-/// An attempt that is dropped before it completes, for example by a timeout, poisons its connection, so that the
-/// connection is not reused. Over HTTP/2, the SDK would only reset the stream and send later requests over the same
+/// Dropping an attempt before it completes, for example after a timeout, poisons its connection, so that the connection
+/// is not reused. Otherwise, with HTTP/2, the SDK would only reset the stream and send later requests over the same
 /// connection, which might be dead. Other requests in flight on that connection are not affected.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
@@ -54,8 +54,8 @@ pub(super) struct Observed(Arc<Observations>);
 
 #[derive(Debug, Default)]
 struct Observations {
-    /// Set to `true` just before the request is sent. Failures before that, of the configuration or the credentials,
-    /// are reported by the SDK with the same error as a broken connection.
+    /// Set to `true` just before the request is sent. The SDK returns the same error for a broken connection as for a
+    /// problem with the configuration or the credentials, and only this flag distinguishes them.
     sent: AtomicBool,
     connection: OnceLock<CaptureSmithyConnection>,
     signer: Signer,
@@ -130,10 +130,10 @@ impl Intercept for Observed {
         components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // The SDK checks for an HTTP client only after this hook. Without one, nothing is sent.
+        // The SDK sends nothing if there is no HTTP client, but checks this only after the hook.
         self.0.sent.store(components.http_client().is_some(), Ordering::Relaxed);
         if let Some(connection) = bag.load::<CaptureSmithyConnection>() {
-            // Set once, since the call is not retried.
+            // The cell is set only once, because the call is not retried.
             let _ = self.0.connection.set(connection.clone());
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::service::redact;
 pub(super) struct Destination(Arc<OnceLock<String>>);
 
 impl Destination {
-    /// Returns the endpoint, such as `https://kinesis.eu-west-1.amazonaws.com`. `None` if nothing was sent.
+    /// Returns the endpoint, such as `https://kinesis.eu-west-1.amazonaws.com`, or `None` if no request was sent.
     pub(super) fn get(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
@@ -32,7 +32,7 @@ impl Intercept for Destination {
     }
 }
 
-/// Returns scheme, host and port of a URI, without user name and password.
+/// Returns the scheme, host and port of a URI, without the user name and password.
 fn endpoint_of(uri: &str) -> String {
     let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::service::{ErrorClass, NO_STREAM, PutRecordsError, PutRecordsErrorKind
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Diagnosis {
-    /// No problem was found. Contains a reason if the stream could not be described.
+    /// The check found no problem. Contains the reason if the stream could not be described.
     Passes(Option<Pass>),
     Fails(CheckFailureKind, Option<String>),
 }
@@ -44,7 +44,7 @@ fn fails(kind: CheckFailureKind, detail: impl Into<Option<String>>) -> Diagnosis
     Diagnosis::Fails(kind, detail.into().map(|text| redact::detail(redact_user(&text))))
 }
 
-/// Removes the user name and password from each URL in `text`. The SDK quotes a URL in its error if the URL is invalid.
+/// Removes the user name and password from each URL in `text`, because the SDK quotes an invalid URL in its error.
 fn redact_user(text: &str) -> String {
     let redacted = text.split(' ').map(|word| match word.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
@@ -53,7 +53,8 @@ fn redact_user(text: &str) -> String {
     redacted.collect::<Vec<_>>().join(" ")
 }
 
-/// Diagnoses the status of a described stream. A stream that is UPDATING accepts records. An unknown status passes.
+/// Diagnoses the status of a stream. A stream that is UPDATING passes because it accepts records, and an unknown status
+/// passes as well.
 pub(super) fn diagnose_status(status: Option<&StreamStatus>) -> Diagnosis {
     match status {
         Some(StreamStatus::Creating) => fails(CheckFailureKind::Creating, None),
@@ -71,14 +72,14 @@ pub(super) fn diagnose_timeout(is_sent: bool, after: Duration) -> Diagnosis {
     fails(kind, detail)
 }
 
-/// Returns `true` if the request was abandoned while its credentials were still loading.
+/// Returns `true` if the request failed because its credentials were still being loaded.
 pub(super) fn is_loading_credentials(error: &PutRecordsError) -> bool {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     identity.is_some_and(IdentityError::is_loading)
 }
 
-/// Returns `true` if the service might accept a second request. The second request uses other credentials and the time
-/// in the response.
+/// Returns `true` if the service might accept a second request, which uses new credentials and the time from the first
+/// response.
 pub(super) fn can_retry(error: &PutRecordsError) -> bool {
     error.code().and_then(class_of_code) == Some(ErrorClass::Credentials)
 }
@@ -146,7 +147,7 @@ fn diagnose_code(code: &str, error: &PutRecordsError) -> Diagnosis {
             Diagnosis::Passes(Some(Pass::Overloaded))
         }
         Some(ErrorClass::Invalid) => Diagnosis::Passes(Some(Pass::Unsupported)),
-        // Source: "Signature expired" and "Signature not yet current" of AWS Signature Version 4.
+        // AWS Signature Version 4 reports a wrong clock with these two messages.
         Some(ErrorClass::Credentials)
             if !rejects_credentials(code)
                 || message.contains("Signature expired")
@@ -160,7 +161,7 @@ fn diagnose_code(code: &str, error: &PutRecordsError) -> Diagnosis {
     }
 }
 
-/// Diagnoses a response without an error code. Such a response was not sent by Kinesis, which always includes a code.
+/// Diagnoses a response without an error code. Kinesis always includes a code, so another server sent the response.
 fn diagnose_http_status(status: Option<u16>) -> Diagnosis {
     match status {
         status if is_outage(status) => Diagnosis::Passes(Some(Pass::Overloaded)),
@@ -192,7 +193,7 @@ fn diagnose_construction(error: &PutRecordsError) -> Diagnosis {
     }
 }
 
-/// Diagnoses a connection error by its message, since its type is private or belongs to a crate that is not a
+/// Diagnoses a connection error by its message, because its type is private or belongs to a crate that is not a
 /// dependency.
 fn diagnose_connection(error: &(dyn Error + 'static)) -> Option<Diagnosis> {
     if has_text(error, "proxy authorization required") {
@@ -216,7 +217,8 @@ fn diagnose_connection(error: &(dyn Error + 'static)) -> Option<Diagnosis> {
     if let Some(elapsed) = text_with(error, "connect timeout") {
         return Some(fails(CheckFailureKind::ConnectTimeout, elapsed));
     }
-    // rustls errors if the server does not use TLS, uses another TLS version, or requires a client certificate.
+    // rustls returns these errors if the server does not use TLS, uses another TLS version, or requires a client
+    // certificate.
     const TLS: [&str; 5] =
         ["TLS handshake", "corrupt message", "fatal alert", "peer is incompatible", "misbehaved"];
     if TLS.iter().any(|text| has_text(error, text)) {
@@ -244,7 +246,7 @@ fn io_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a i
     causes(error).filter_map(|error| error.downcast_ref())
 }
 
-/// Returns the same errors as [`chain`], and also the inner error of each `io::Error`, which its `source` skips.
+/// Returns the errors of [`chain`] and the inner error of each `io::Error`, which `io::Error::source` skips.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     const MAX_DEPTH: usize = 32;
     let below = |&error: &&'a (dyn Error + 'static)| match error.downcast_ref::<io::Error>() {

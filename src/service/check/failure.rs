@@ -7,7 +7,7 @@ use crate::service::environment::{Environment, has_ignored_ca_bundle, proxy_vari
 use crate::stream::StreamId;
 
 /// Error of a stream check. The message names the problem and the fix. It contains no credentials, and at most 200
-/// characters of a text from the network.
+/// characters that were received from the network.
 #[derive(Debug)]
 pub(crate) struct CheckFailure {
     #[cfg_attr(not(test), expect(dead_code, reason = "used by tests and by Debug"))]
@@ -51,16 +51,16 @@ pub(crate) enum CheckFailureKind {
     Dns,
     ConnectionRefused,
     ConnectTimeout,
-    /// Any other failure of the connection.
+    /// Any other connection failure.
     Connection,
     Timeout,
     Certificate,
-    /// Any other failure of the TLS handshake.
+    /// Any other TLS handshake failure.
     Tls,
     NotHttp,
     ProxyUnreachable,
     ProxyRejected,
-    /// A proxy or firewall rejects the request.
+    /// A proxy or firewall rejected the request.
     Blocked,
     NotKinesis,
     /// No provider has credentials, or the request was not signed.

@@ -1,4 +1,4 @@
-//! Stream check: sends a DescribeStreamSummary request. If the check fails, the error names the problem and the fix.
+//! Stream check, which sends a DescribeStreamSummary request. If it fails, the error names the problem and the fix.
 
 mod destination;
 mod diagnosis;
@@ -34,17 +34,17 @@ use crate::trace::TARGET;
 /// Timeout of a check. The lookups of a sink have the same timeout.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks whether a stream can be reached and accepts records. No records are sent. The check passes in these cases:
+/// Check that a stream can be reached and accepts records. It does not send records. The check passes in these cases:
 ///
 /// - The stream is ACTIVE or UPDATING.
-/// - DescribeStreamSummary is denied. A producer does not need this permission.
-/// - The request is throttled or fails with HTTP 5xx. The service was reached, and the sink retries during outages.
+/// - DescribeStreamSummary is denied, because a producer does not need this permission.
+/// - The request is throttled or fails with HTTP 5xx, because the sink retries during outages.
 /// - The server does not know the operation or rejects its arguments, as some local servers do.
 ///
-/// The check fails for a stream that is CREATING. PutRecords would respond that the stream does not exist, and this
-/// error stops a producer. Sources: CreateStream API reference ("You can perform read and write operations only on an
-/// ACTIVE stream"); UpdateShardCount and SplitShard ("Read and write operations continue to work while the stream is in
-/// the UPDATING state").
+/// The check fails for a stream that is CREATING, because PutRecords would respond that the stream does not exist, and
+/// this error stops a producer. The API reference of CreateStream says "You can perform read and write operations only
+/// on an ACTIVE stream". The references of UpdateShardCount and SplitShard say "Read and write operations continue to
+/// work while the stream is in the UPDATING state".
 #[derive(Clone)]
 pub(crate) struct StreamCheck {
     stream: StreamId,
@@ -109,7 +109,7 @@ impl StreamCheck {
         }
     }
 
-    /// Returns the status of the stream. Returns `None` if there is no source, or if the source provides no status.
+    /// Returns the status of the stream, or `None` if there is no source or the source provides no status.
     async fn query_status(
         &self,
         destination: &Destination,

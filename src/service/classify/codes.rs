@@ -3,8 +3,8 @@ use super::ErrorClass;
 /// Error code for a stream that does not exist.
 pub(crate) const NO_STREAM: &str = "ResourceNotFoundException";
 
-/// Error codes of the service. Sources: the errors of PutRecords, ListShards and DescribeStreamSummary, and the common
-/// errors, in the Kinesis API reference; the codes that the AWS SDKs treat as throttling or clock skew.
+/// Error codes of the service. The list contains the errors of PutRecords, ListShards and DescribeStreamSummary and the
+/// common errors from the Kinesis API reference, and the codes that the AWS SDKs treat as throttling or clock skew.
 const CODES: &[(&str, ErrorClass)] = &[
     ("ProvisionedThroughputExceededException", ErrorClass::Throttled),
     ("LimitExceededException", ErrorClass::Throttled),
@@ -46,7 +46,7 @@ const CODES: &[(&str, ErrorClass)] = &[
     ("KMSOptInRequired", ErrorClass::Fatal),
     ("OptInRequired", ErrorClass::Fatal),
     (NO_STREAM, ErrorClass::Fatal),
-    // The response to a dry run. A retry would not write anything either.
+    // The response to a dry run. A retry would not write the records either.
     ("DryRunOperationException", ErrorClass::Fatal),
     ("InvalidArgumentException", ErrorClass::Invalid),
     ("ValidationException", ErrorClass::Invalid),
@@ -58,7 +58,7 @@ pub(in crate::service) fn class_of_code(code: &str) -> Option<ErrorClass> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
 }
 
-/// Returns `true` if the service might accept other credentials. The remaining codes of [`ErrorClass::Credentials`]
+/// Returns `true` if the service might accept other credentials. The other codes of [`ErrorClass::Credentials`]
 /// indicate a wrong clock.
 pub(in crate::service) fn rejects_credentials(code: &str) -> bool {
     let clock = ["RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"];
@@ -77,7 +77,7 @@ pub(in crate::service) const REGION: &str = "Region";
 /// Code of any other error.
 pub(crate) const UNKNOWN: &str = "Unknown";
 
-/// Codes of this crate, for errors without a code of the service.
+/// Codes that this crate assigns to errors without a service code.
 #[cfg(feature = "metrics")]
 const OWN_CODES: [&str; 9] = [
     INCOMPLETE_RESULT,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn code_label_knows_codes_of_crate() {
+    fn code_label_returns_codes_of_crate() {
         let kinds = [
             PutRecordsErrorKind::Timeout,
             PutRecordsErrorKind::Dispatch,

@@ -32,16 +32,16 @@ use crate::timeout::TimeoutError;
 pub enum ErrorClass {
     /// The stream is over its capacity. Nothing was written.
     Throttled,
-    /// The error is transient. Whether the records were written is unknown, so a retry can duplicate them.
+    /// The error is transient. The records may have been written, so a retry can duplicate them.
     OutcomeUnknown,
     /// The request was not sent, because a layer shed it.
     NotSent,
     /// The credentials were rejected. Nothing was written.
     Credentials,
-    /// A proxy or firewall between the client and the service rejected the request. It rejects either one of the
-    /// records or all requests.
+    /// A proxy or firewall between the client and the service rejected the request. It may reject only requests with a
+    /// certain record, or all requests.
     Blocked,
-    /// Retries fail until the stream, the credentials or the configuration change. Nothing was written.
+    /// All retries will fail until the stream, the credentials or the configuration change. Nothing was written.
     Fatal,
     /// The service rejects the content of the request. Nothing was written.
     Invalid,
@@ -51,7 +51,7 @@ pub enum ErrorClass {
 ///
 /// | class | codes | handling by the sink |
 /// |---|---|---|
-/// | `Throttled` | `ProvisionedThroughputExceededException`, other throttling codes | requeues and backs off; replaces a random partition key by a new one |
+/// | `Throttled` | `ProvisionedThroughputExceededException`, other throttling codes | requeues and backs off; replaces a random partition key with a new one |
 /// | `Transient` | `InternalFailure`, unknown codes | requeues and backs off |
 /// | `OutcomeUnknown` | a result with neither an error code nor a sequence number | requeues and backs off; the record may have been written, so a retry can duplicate it |
 /// | `Rejected` | `ValidationException`, `InvalidArgumentException`, `SerializationException` | fails the record permanently |
@@ -62,7 +62,7 @@ pub enum EntryClass {
     Throttled,
     /// The error is transient.
     Transient,
-    /// The error is transient. Whether the record was written is unknown, so a retry can duplicate it.
+    /// The error is transient. The record may have been written, so a retry can duplicate it.
     OutcomeUnknown,
     /// The service rejects the record. A retry would be rejected as well.
     Rejected,
@@ -135,8 +135,7 @@ fn class_of_status(status: Option<u16>) -> ErrorClass {
     }
 }
 
-/// Classifies a response without an error code. Such a response was not sent by the service, which always includes a
-/// code.
+/// Classifies a response without an error code. The service always includes a code, so another server responded.
 fn class_without_code(status: Option<u16>) -> ErrorClass {
     match class_of_status(status) {
         ErrorClass::Fatal => ErrorClass::Blocked,
@@ -144,7 +143,7 @@ fn class_without_code(status: Option<u16>) -> ErrorClass {
     }
 }
 
-/// Returns the error and its sources. The number of sources is limited, since sources can form a cycle.
+/// Returns the error and its sources. The number of sources is limited, because sources can form a cycle.
 pub(super) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -188,14 +187,14 @@ fn class_of_request(error: &PutRecordsError) -> ErrorClass {
 }
 
 /// Classifies an error that occurred before the request was sent. Failures of the credentials provider and of user
-/// interceptors can be transient. All others are configuration errors: there is no credentials provider, region, usable
-/// endpoint or HTTP client.
+/// interceptors can be transient. All other errors are configuration errors, such as a missing credentials provider,
+/// region or HTTP client, or an unusable endpoint.
 fn class_of_construction(error: &PutRecordsError) -> ErrorClass {
     let identity = chain(error).find_map(|error| error.downcast_ref::<IdentityError>());
     match chain(error).find_map(|error| error.downcast_ref()) {
         Some(CredentialsError::InvalidConfiguration(_)) => ErrorClass::Fatal,
-        // No provider has credentials. If credentials were loaded before, the metadata service does not respond
-        // instead.
+        // No provider has credentials. If credentials have been loaded before, this error means that the metadata
+        // service does not respond.
         Some(CredentialsError::CredentialsNotLoaded(_))
             if !identity.is_some_and(IdentityError::has_loaded) =>
         {

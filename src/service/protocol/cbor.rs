@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn head_is_as_short_as_possible() {
+    fn head_writes_shortest_form() {
         let written = |number| {
             let mut body = Vec::new();
             head(TEXT, number, &mut body);

@@ -75,7 +75,8 @@ fn short_escape(byte: u8) -> Option<u8> {
     }
 }
 
-// Checks all bytes instead of stopping at the first match: the compiler vectorizes the loop, and escapes are rare.
+// Checks all bytes instead of stopping at the first match, because the compiler can vectorize this loop and escapes are
+// rare.
 fn is_plain(text: &[u8]) -> bool {
     !text.iter().fold(false, |found, &byte| found | needs_escape(byte))
 }
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_escaped_with_exact_size() {
+    fn with_entries_escapes_keys() {
         let every_byte: String = (0..=0x7f).map(char::from).chain("é\u{2028}🦀".chars()).collect();
         let hash_keys = [0, 9, 10, u128::MAX / 2, u128::MAX];
         for hash_key in hash_keys {

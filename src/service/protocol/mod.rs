@@ -3,7 +3,7 @@
 //! The SDK serializes the input of a call with the *client protocol* of its configuration, which makes a virtual call
 //! per member and copies each blob into a base64 `String`. For small records, this is most of the cost of a request.
 //!
-//! The client protocol can be replaced for a single call. The interceptor [`Entries`] replaces it by a
+//! The client protocol can be replaced for a single call. The interceptor [`Entries`] replaces it with a
 //! `PutRecordsProtocol`, which wraps the client protocol. The input of the call contains the stream but no records. The
 //! call then proceeds as follows:
 //!
@@ -11,11 +11,11 @@
 //! 2. `PutRecordsProtocol` writes the body in one pass into one allocation: first the entries, then the members of the
 //!    input.
 //! 3. The client protocol handles the endpoint and errors.
-//! 4. `PutRecordsProtocol` parses the results directly from the [`response`], without an output of the SDK. The SDK
+//! 4. `PutRecordsProtocol` parses the results directly from the [`response`], without creating an SDK output. The SDK
 //!    parses only unusual responses.
 //!
-//! The request has the same bytes as with the SDK. If the client has a protocol that [`Body`] does not support, the
-//! interceptor adds the records to the input instead, and the SDK serializes them.
+//! The request has the same bytes as with the SDK serializer. If [`Body`] does not support the client protocol, the
+//! interceptor adds the records to the input instead, so that the SDK serializes them.
 
 #[cfg(feature = "cbor")]
 mod cbor;
@@ -34,12 +34,12 @@ pub(super) use response::ResponseSlot;
 
 use super::Entry;
 
-/// Protocol with a known format of PutRecords bodies.
+/// Format of a PutRecords body, determined by the client protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
     /// AWS JSON 1.1, the default of the SDK.
     Json,
-    /// [`KinesisCbor`].
+    /// Kinesis CBOR, the format of [`KinesisCbor`].
     #[cfg(feature = "cbor")]
     Cbor,
 }
@@ -63,8 +63,8 @@ impl Body {
         }
     }
 
-    /// Inserts the entries before `members`, the members of a body that the SDK has serialized. Returns `None` if
-    /// `members` is not a body of this protocol.
+    /// Inserts the entries before the members of `members`, a body serialized by the SDK. Returns `None` if `members`
+    /// has another format.
     fn with_entries(self, entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Json => json::with_entries(entries, members),

@@ -15,10 +15,9 @@ use super::{Body, ResponseSlot};
 use crate::service::PutRecordsRequest;
 use crate::service::put_records::sdk_entries;
 
-/// Interceptor that serializes the entries of a request, for a call whose input has no records.
+/// Interceptor that adds the entries of a request to a call whose input has no records.
 ///
-/// The interceptor uses the last hook before serialization, when plugins and other layers have set the protocol of the
-/// call.
+/// It uses the last hook before serialization, because plugins and other layers can set the protocol in earlier hooks.
 #[derive(Debug)]
 pub(in crate::service) struct Entries {
     request: PutRecordsRequest,
@@ -51,7 +50,7 @@ impl Intercept for Entries {
             let request = self.request.clone();
             let protocol = PutRecordsProtocol { inner, body, request, slot: self.slot.clone() };
             cfg.interceptor_state().store_put(SharedClientProtocol::new(protocol));
-            // Removes records that another interceptor has set. They would result in a duplicate member.
+            // Records set by another interceptor would result in a duplicate member.
             input.records = None;
         } else {
             input.records = Some(sdk_entries(&self.request));

@@ -26,8 +26,7 @@ impl Descriptions {
         Arc::clone(cached.entry(stream.clone()).or_default())
     }
 
-    /// Returns an empty cell. If the call for the current cell has not completed, that cell is returned. Otherwise a
-    /// new cell replaces it.
+    /// Returns an empty cell. Replaces the current cell with a new one if it contains a description.
     pub(super) fn renew(&self, stream: &StreamId) -> Cached {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = cached.entry(stream.clone()).or_default();
@@ -45,7 +44,8 @@ impl Descriptions {
     }
 }
 
-/// Returns the description in `cell`. If the cell is empty, the first of several concurrent callers sends a request.
+/// Returns the description in `cell`. If the cell is empty, the first caller sends a request, and concurrent callers
+/// wait for its response.
 pub(super) async fn describe_stream(
     client: Client,
     descriptions: Descriptions,
@@ -81,7 +81,7 @@ pub(in crate::service) fn call(
 pub(in crate::service) fn summary(
     output: DescribeStreamSummaryOutput,
 ) -> Result<StreamDescriptionSummary, PutRecordsError> {
-    // The SDK fills in missing members. If the stream name is empty, the response has no description.
+    // The SDK fills in missing members, so an empty stream name means that the response has no description.
     let summary = output.stream_description_summary;
     summary.filter(|summary| !summary.stream_name().is_empty()).ok_or_else(|| {
         PutRecordsError::new(
@@ -96,7 +96,7 @@ fn read(summary: &StreamDescriptionSummary) -> StreamDescription {
     let bytes = kib.filter(|&kib| kib > 0).map(|kib| kib.saturating_mul(1024));
     let distribution = match summary.record_distribution_strategy() {
         None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::UserPartitionKey,
-        // An unknown strategy might distribute records with equal keys over several shards.
+        // An unknown strategy might distribute records with the same key over several shards.
         Some(_) => Distribution::Auto,
     };
     let mode = summary.stream_mode_details().map(|details| details.stream_mode());

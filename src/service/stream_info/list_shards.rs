@@ -9,7 +9,7 @@ use crate::service::{PutRecordsError, PutRecordsErrorKind};
 use crate::shard::{HashRange, Shard};
 use crate::stream::StreamId;
 
-/// Number of pages after which a list counts as endless. This many pages can contain a million shards.
+/// Maximum number of pages, which can contain a million shards. A longer list is treated as endless.
 const MAX_PAGES: usize = 1_000;
 
 pub(super) async fn list_shards(
@@ -43,7 +43,7 @@ async fn list_page(
 ) -> Result<ListShardsOutput, PutRecordsError> {
     let call = client.list_shards();
     let call = match (token, stream.arn()) {
-        // The token includes the stream and the filter. The service rejects a request that repeats them.
+        // The token includes the stream and the filter, and the service rejects a request that repeats them.
         (Some(token), _) => call.next_token(token),
         (None, Some(arn)) => call.stream_arn(arn).shard_filter(at_latest()),
         (None, None) => call.stream_name(stream.name()).shard_filter(at_latest()),

@@ -15,27 +15,27 @@ use crate::stream::{StreamDescription, StreamId, StreamInfo};
 
 /// [`StreamInfo`] that calls DescribeStreamSummary and ListShards with the AWS SDK.
 ///
-/// Like [`PutRecords`](super::PutRecords), it uses a client that is derived from the given client and does not retry.
-/// The caller is responsible for retries and timeouts. Errors are [`PutRecordsError`](super::PutRecordsError)s.
+/// Like [`PutRecords`](super::PutRecords), it derives a client that does not retry from the given client, so the caller
+/// is responsible for retries and timeouts. Errors are [`PutRecordsError`](super::PutRecordsError)s.
 ///
 /// # Caching
 ///
-/// Descriptions are cached, since DescribeStreamSummary is limited to 20 requests per second for all producers of an
+/// Descriptions are cached, because DescribeStreamSummary is limited to 20 requests per second for all producers of an
 /// account. Clones share the cache, and concurrent calls for one stream share a request. A description remains in the
 /// cache until the last clone is dropped, or until a call of
 /// [`describe_stream_uncached`](StreamInfo::describe_stream_uncached) replaces it. A sink calls that method when
 /// responses contradict the description. Two results are not cached:
 ///
-/// - An error. Other concurrent calls then send their own requests, one after the other.
+/// - An error. Concurrent calls that wait for the same response then send their own requests, one after the other.
 /// - The description of a stream that [distributes records itself](crate::stream::Distribution::Auto). A sink can
 ///   refuse to send to such a stream. If the owner of the stream then changes the distribution, the next call returns
 ///   the new description.
 ///
-/// Shard lists are not cached. ListShards is limited to 1,000 requests per second for each stream, and returns up to
+/// Shard lists are not cached, because ListShards allows 1,000 requests per second for each stream and returns up to
 /// 1,000 shards per request.
 ///
-/// Sources: DescribeStreamSummary API reference ("a limit of 20 transactions per second per account"), ListShards
-/// API reference.
+/// These limits are documented in the API references of DescribeStreamSummary ("a limit of 20 transactions per second
+/// per account") and ListShards.
 ///
 /// ```no_run
 /// use kinesis_sink::stream::StreamInfo;
@@ -64,7 +64,7 @@ pub struct SdkStreamInfo {
 }
 
 impl SdkStreamInfo {
-    /// Creates an `SdkStreamInfo` with a client derived from `client`, and an empty cache.
+    /// Creates a new `SdkStreamInfo` with a client derived from `client` and an empty cache.
     #[must_use]
     pub fn new(client: &Client) -> Self {
         let descriptions = Descriptions::default();
@@ -73,14 +73,14 @@ impl SdkStreamInfo {
 
     /// Turns off the SDK's stalled-stream protection, which fails a call that makes no progress for a few seconds.
     ///
-    /// Use this method if the caller applies a timeout to each call. The timeout of a sink is 10 s.
+    /// Use this method if the caller applies a timeout to each call. A sink applies a timeout of 10 s.
     #[must_use]
     pub fn without_stalled_stream_protection(mut self) -> Self {
         self.client = without_stalled_stream_protection(&self.client);
         self
     }
 
-    /// Turns off ListShards.
+    /// Turns off calls of ListShards.
     ///
     /// Use this method for a role without the permission `kinesis:ListShards`, or for a sink that needs only the
     /// description.

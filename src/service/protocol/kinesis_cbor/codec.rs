@@ -3,8 +3,8 @@ use aws_smithy_schema::codec::Codec;
 use super::reader::Reader;
 use super::writer::Writer;
 
-/// Codec of Kinesis CBOR. The CBOR codec of the SDK is not used, since it writes times in another format, accepts
-/// truncated maps, and rejects times without a tag.
+/// Codec of Kinesis CBOR. It replaces the CBOR codec of the SDK, because that codec writes times in another format,
+/// accepts truncated maps, and rejects times without a tag.
 #[derive(Debug)]
 pub(super) struct KinesisCborCodec;
 

@@ -55,7 +55,7 @@ fn read(body: &[u8]) -> Result<Envelope<'_>, SerdeError> {
     Ok(envelope)
 }
 
-/// Reads the next value. Skips a value that is not a text.
+/// Reads the next value if it is a text string. Skips any other value.
 fn text<'a>(decoder: &mut Decoder<'a>) -> Result<Option<Cow<'a, str>>, SerdeError> {
     if let Type::String | Type::StringIndef = decoder.datatype().map_err(invalid)? {
         return decoder.str().map(Some).map_err(invalid);

@@ -25,7 +25,7 @@ use codec::KinesisCborCodec;
 /// serialize. The AWS SDKs for Java use the protocol by default, but AWS does not document it for Kinesis. As with
 /// JSON, the SDK handles credentials, signatures, endpoints, retries and interceptors.
 ///
-/// Needs the feature `cbor`.
+/// Requires the `cbor` feature.
 ///
 /// ```
 /// use kinesis_sink::service::KinesisCbor;
@@ -34,8 +34,8 @@ use codec::KinesisCborCodec;
 /// # let _ = config;
 /// ```
 ///
-/// All operations of this client use CBOR. SubscribeToShard requires another client, since the service does not support
-/// CBOR for its events; the AWS SDKs for Java use JSON for it. To use CBOR only for PutRecords, see
+/// All operations of this client use CBOR. SubscribeToShard requires another client, because the service does not
+/// support CBOR for its events. The AWS SDKs for Java also use JSON for it. To use CBOR only for PutRecords, see
 /// [`PutRecords::with_cbor`](crate::service::PutRecords::with_cbor).
 ///
 /// # Wire format
@@ -48,7 +48,7 @@ use codec::KinesisCborCodec;
 /// - A body that is not a CBOR map, such as JSON from a proxy, is parsed with the JSON protocol of the SDK.
 /// - Times can have no tag, or be in seconds. A number counts as seconds if, as milliseconds, it would be a time before
 ///   March 1973.
-/// - Binary data can be a base64 text.
+/// - Binary data can be a base64 string.
 /// - Unknown members and nulls are skipped.
 /// - The code of an error can be in the header `X-Amzn-Errortype`, or in the body as `__type` or `code`, with or
 ///   without a namespace.
@@ -61,7 +61,7 @@ pub struct KinesisCbor {
 impl KinesisCbor {
     pub(super) const ID: &'static str = ID.as_str();
 
-    /// Creates the protocol. It has no settings.
+    /// Creates a new `KinesisCbor`.
     #[must_use]
     pub fn new() -> Self {
         let cbor = HttpRpcProtocol::new(ID, KinesisCborCodec, "application/x-amz-cbor-1.1");
@@ -77,7 +77,7 @@ impl Default for KinesisCbor {
     }
 }
 
-/// Returns the body if it is a CBOR map. The first byte of a map cannot be the first byte of a text, such as JSON.
+/// Returns the body if it is a CBOR map. The first byte of a CBOR map cannot be the first byte of JSON.
 fn cbor_map(response: &HttpResponse) -> Option<&[u8]> {
     let body = response.body().bytes()?;
     matches!(body.first(), Some(0xa0..=0xbf)).then_some(body)

@@ -21,7 +21,7 @@ impl<'a> Reader<'a> {
         Self { decoder: Decoder::new(input), input, depth: 0 }
     }
 
-    /// Calls `item` for each item of a container: `length` items, or up to the break.
+    /// Calls `item` for each item of a container, which has `length` items or ends with a break.
     fn items(
         &mut self,
         length: Option<u64>,
@@ -67,7 +67,7 @@ impl ShapeDeserializer for Reader<'_> {
         self.items(length, &mut |reader| {
             let name = reader.decoder.str().map_err(invalid)?;
             match schema.member_schema(&name) {
-                // A null counts as a missing member.
+                // Treats a null as a missing member.
                 Some(member) if !reader.is_null() => consumer(member, reader),
                 _ => reader.skip_value(),
             }

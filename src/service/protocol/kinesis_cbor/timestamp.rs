@@ -13,8 +13,8 @@ const EPOCH_TIME: u8 = 0xc1;
 const UNSIGNED: u8 = 0;
 const NEGATIVE: u8 = 1 << 5;
 
-/// Minimum number that counts as milliseconds: March 1973, long before Kinesis. As seconds, the number would be in the
-/// year 5138.
+/// Minimum number that is read as milliseconds. In milliseconds, it is a time in March 1973, long before Kinesis. In
+/// seconds, it would be a time in the year 5138.
 const MIN_MILLIS: f64 = 100_000_000_000.0;
 
 pub(super) fn write(time: &DateTime, body: &mut Vec<u8>) -> Result<(), SerdeError> {
@@ -42,7 +42,7 @@ pub(super) fn read(decoder: &mut Decoder<'_>, input: &[u8]) -> Result<DateTime, 
         _ => decoder.long()? as f64,
     };
     let millis = if number.abs() < MIN_MILLIS { number * 1_000.0 } else { number };
-    // As a binary fraction, a time in seconds can be slightly below the intended millisecond.
+    // Rounds, because a binary fraction of seconds can be slightly below the intended millisecond.
     Ok(DateTime::from_millis(millis.round() as i64))
 }
 

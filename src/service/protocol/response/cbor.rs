@@ -12,7 +12,7 @@ pub(super) fn read(response: &[u8], results: &mut ResultReader<'_>) -> Option<()
     let mut has_records = false;
     reader.each(MAP, BEGIN_MAP, |reader| match reader.text()? {
         b"Records" => {
-            // If there are several such members, the last one counts.
+            // If the member is repeated, the last one takes effect.
             results.results.clear();
             has_records = true;
             reader.each(ARRAY, BEGIN_ARRAY, |reader| {
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         (0..self.head(major)?).try_for_each(|_| read(self))
     }
 
-    /// Reads a text without checking that it is valid UTF-8.
+    /// Reads a text string without checking that it is valid UTF-8.
     fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.head(TEXT)?;
         self.take(length)

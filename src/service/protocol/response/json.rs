@@ -6,7 +6,7 @@ pub(super) fn read(response: &[u8], results: &mut ResultReader<'_>) -> Option<()
     let mut has_records = false;
     reader.each(b'{', b'}', |reader| match reader.name()? {
         b"Records" => {
-            // If there are several such members, the last one counts.
+            // If the member is repeated, the last one takes effect.
             results.results.clear();
             has_records = true;
             reader.each(b'[', b']', |reader| {

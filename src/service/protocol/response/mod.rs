@@ -1,8 +1,8 @@
-//! Parser of responses that creates the results directly, without an output of the SDK.
+//! Response parser that creates the results directly, without creating an SDK output.
 //!
 //! The SDK allocates up to four strings per result, and makes a virtual call per member. This parser copies the
-//! response once. Sequence numbers are slices of the copy, and shard ids are short enough to be stored inline.
-//! Responses with unknown members or escapes are unusual, and the SDK parses them.
+//! response once. Sequence numbers are slices of the copy, and shard ids are short enough to be stored inline. The SDK
+//! parses unusual responses, such as those with unknown members or escapes, because this parser does not support them.
 
 #[cfg(feature = "cbor")]
 mod cbor;
@@ -20,7 +20,7 @@ use crate::service::{EntryError, Placement};
 
 type Results = Vec<Result<Placement, EntryError>>;
 
-/// Slot that passes the results of a call to its caller. The output of the SDK contains no results.
+/// Slot that passes the results of a call to its caller, because the SDK output contains no results.
 #[derive(Debug, Clone, Default)]
 pub(in crate::service) struct ResponseSlot(Arc<Mutex<Option<Results>>>);
 
@@ -30,7 +30,7 @@ impl ResponseSlot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Parses the response to a request with this number of entries. Returns `false` if the SDK must parse the
+    /// Parses the response to a request with the given number of entries. Returns `false` if the SDK must parse the
     /// response.
     pub(super) fn read(&self, body: Body, response: &[u8], entries: usize) -> bool {
         let response = Bytes::copy_from_slice(response);
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn usual_response_is_parsed() {
+    fn read_parses_usual_json() {
         let plain = RESPONSE.replace("\\u00e9", "é");
         assert_eq!(results(Body::Json, plain.as_bytes()), Some(expected("Internal érror")));
         assert_eq!(results(Body::Json, br#" {"Records":[]} "#), Some(Vec::new()));
     }
 
     #[test]
-    fn unusual_response_is_left_to_sdk() {
+    fn read_rejects_unusual_json() {
         for unusual in [
             RESPONSE,
             "",
@@ -159,7 +159,7 @@ mod tests {
 
     #[cfg(feature = "cbor")]
     #[test]
-    fn cbor_response_is_parsed_if_usual() {
+    fn read_parses_only_usual_cbor() {
         let value: serde_json::Value = serde_json::from_str(RESPONSE).unwrap();
         let mut response = Vec::new();
         ciborium::into_writer(&value, &mut response).unwrap();

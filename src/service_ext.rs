@@ -37,7 +37,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
 
     /// Records metrics of each request. See [`metrics`](crate::metrics).
     ///
-    /// Requires the `metrics` feature, which is on by default.
+    /// Requires the feature `metrics`, which is on by default.
     #[cfg(feature = "metrics")]
     fn metrics_put_records(self) -> ServiceBuilder<Stack<MetricsLayer, L>>;
 }

@@ -4,7 +4,7 @@ use super::{Metrics, names};
 
 /// Layer that applies [`Metrics`]. See the [module docs](super) for an example.
 ///
-/// Requires the `metrics` feature, which is on by default.
+/// Requires the feature `metrics`, which is on by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetricsLayer;
 

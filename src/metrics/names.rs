@@ -2,7 +2,7 @@
 //!
 //! Use these constants to configure a recorder, for example to set the buckets of a histogram.
 //!
-//! Requires the `metrics` feature, which is on by default.
+//! Requires the feature `metrics`, which is on by default.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 

@@ -9,7 +9,7 @@ use crate::service::{PutRecordsRequest, PutRecordsResponse};
 
 /// Middleware that records metrics of each request. See the [module docs](super).
 ///
-/// Requires the `metrics` feature, which is on by default.
+/// Requires the feature `metrics`, which is on by default.
 #[derive(Debug, Clone)]
 pub struct Metrics<S> {
     inner: S,

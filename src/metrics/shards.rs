@@ -48,11 +48,11 @@ impl Shards {
         };
         shard.put.increment(sample.delivered as u64);
         shard.throttled.increment(sample.throttled as u64);
-        if let Some(pace) = sample.rate_limit {
+        if let Some(rate_limit) = sample.rate_limit {
             shard
                 .rate_limit
                 .get_or_insert_with(|| gauge!(SHARD_RATE_LIMIT, &shard.labels))
-                .set(pace);
+                .set(rate_limit);
         }
     }
 }

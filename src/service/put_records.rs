@@ -116,7 +116,7 @@ impl PutRecords {
     /// A request in CBOR is smaller and faster to serialize than in JSON. The AWS SDKs for Java use CBOR by default,
     /// but AWS does not document it.
     ///
-    /// Requires the `cbor` feature.
+    /// Requires the feature `cbor`.
     #[cfg(feature = "cbor")]
     #[must_use]
     pub fn with_cbor(mut self) -> Self {

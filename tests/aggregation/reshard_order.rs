@@ -85,7 +85,6 @@ async fn send_through_split(names_child: bool) -> (SimStream, RangesById, Kinesi
 async fn split_keeps_order_for_all_consumers() {
     let (stream, ranges, sink) = send_through_split(true).await;
     let orders = [[0, 1, 2], [0, 2, 1]];
-    println!("{:?}", read(&stream, [0, 2, 1], None));
     for shards in orders {
         for discards in [None, Some(&ranges)] {
             let read = read(&stream, shards, discards);

@@ -25,7 +25,7 @@ use codec::KinesisCborCodec;
 /// serialize. The AWS SDKs for Java use the protocol by default, but AWS does not document it for Kinesis. As with
 /// JSON, the SDK handles credentials, signatures, endpoints, retries and interceptors.
 ///
-/// Requires the `cbor` feature.
+/// Requires the feature `cbor`.
 ///
 /// ```
 /// use kinesis_sink::service::KinesisCbor;

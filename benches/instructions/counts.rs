@@ -55,7 +55,6 @@ pub fn print(counts: &[Count], previous: &[Count]) {
     }
 }
 
-/// Writes `instructions.json` to cargo's target directory and returns its path.
 pub fn write(counts: &[Count]) -> io::Result<PathBuf> {
     fs::write(path(), serde_json::to_string_pretty(counts)? + "\n")?;
     Ok(path())

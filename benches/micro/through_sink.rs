@@ -97,8 +97,7 @@ impl Service<PutRecordsRequest> for MockService {
     }
 }
 
-/// A sink and the records to send through it. The sink has already delivered [`RECORDS`] records, so it knows its
-/// shards.
+/// A sink and the records to send. The sink has already delivered [`RECORDS`] records, so it knows its shards.
 pub struct ThroughSink {
     runtime: Runtime,
     sink: KinesisSink<MockService>,

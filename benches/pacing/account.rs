@@ -27,14 +27,12 @@ impl Ranges {
         ids
     }
 
-    /// Returns the range of a shard.
     #[allow(dead_code, reason = "the model of the whole sink reads shard after shard")]
     pub fn of(&self, shard_id: &str) -> HashRange {
         *self.0.get(shard_id).expect("every shard was recorded")
     }
 
-    /// Returns `true` if the KCL accepts an aggregate with these members. The KCL discards an aggregate if a member's
-    /// hash key belongs to another shard.
+    /// Returns `true` unless the KCL discards the aggregate because a member's hash key belongs to another shard.
     pub fn contain(&self, shard_id: &str, members: &[Member]) -> bool {
         let range = self.0.get(shard_id).expect("every shard was recorded");
         let hash_key = |member: &Member| {
@@ -62,8 +60,7 @@ pub struct Account {
 
 impl Account {
     /// Reads the stream in the order in which it was written, so parents come before their children. `number_of`
-    /// returns the number of the record with the given data and key. If `ordered` is `true`, also checks that the
-    /// records of each key are in the order of their numbers.
+    /// returns a record's number. If `ordered` is `true`, also checks that each key's records are in numerical order.
     pub fn of(
         written: &[Written],
         ranges: &Ranges,
@@ -100,8 +97,7 @@ impl Account {
         account
     }
 
-    /// Checks the order of the last copies. The sink must keep the order when it sends records again after an unknown
-    /// outcome.
+    /// Checks the order of the last copies, which must be kept even if an unknown outcome leads to a second attempt.
     fn count_late_copies(&mut self, read: &[(u64, Option<Key>)]) {
         let mut seen = HashSet::new();
         let mut oldest: HashMap<&Key, u64> = HashMap::new();

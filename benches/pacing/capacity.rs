@@ -20,8 +20,7 @@ const MAX_REJECTED: f64 = 0.05;
 /// Interval between requests, short enough to avoid bursts.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Highest rate of the sweep, relative to the quota. It is above 1 because an initially full token bucket accepts more
-/// than the quota.
+/// Highest rate relative to the quota. It exceeds 1, because an initially full bucket accepts more than the quota.
 const MAX_RATE: f64 = 1.1;
 const STEP: f64 = 0.0125;
 const STEPS: u32 = 56;
@@ -96,7 +95,6 @@ impl Sweep {
     }
 }
 
-/// Sends at a constant rate and returns the statistics for each second.
 fn run(conditions: Conditions, rate: f64) -> Vec<SimStats> {
     let mut builder = Builder::new_current_thread();
     let runtime =

@@ -165,7 +165,6 @@ fn phases(scenario: &Scenario) -> Vec<Phase> {
     phases
 }
 
-/// Draws the chart of all policies.
 pub fn draw(series: &[Series], path: &Path) -> Result<()> {
     let mut text = String::new();
     {
@@ -211,7 +210,6 @@ pub fn draw(series: &[Series], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Draws the chart of the rates of the sink.
 pub fn draw_rates(rates: &[Rates], path: &Path) -> Result<()> {
     let mut text = String::new();
     {
@@ -243,8 +241,6 @@ pub fn draw_rates(rates: &[Rates], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the color and the width of the line for a policy.
-///
 /// The palette is from Okabe and Ito, "Color Universal Design", 2008.
 fn style(policy: Policy) -> ShapeStyle {
     let (color, width) = match policy {

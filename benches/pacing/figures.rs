@@ -20,8 +20,7 @@ pub struct Figures {
     pub fairness: Option<f64>,
     /// Seconds from the end of a fault, or from a change of the quota, until the goodput has recovered.
     pub recovery_s: Option<f64>,
-    /// 99th percentile of the latency outside the hot shard, divided by that of a run without the records of this
-    /// shard.
+    /// 99th percentile of the latency outside the hot shard, relative to a run without the records of this shard.
     pub cold_p99_ratio: Option<f64>,
     /// 99th percentile of the time from when a record is offered until it is first written.
     pub p99_s: Option<f64>,
@@ -187,7 +186,6 @@ impl Bound {
         Self { figure, limit }
     }
 
-    /// Returns `true` if the figure exists and is within the bound.
     pub fn is_met(&self, figures: &Figures) -> bool {
         let is_within = |value: f64| {
             if self.figure.larger_is_better() { value >= self.limit } else { value <= self.limit }

@@ -7,7 +7,6 @@ use super::table::Row;
 /// Scenarios with a second mode. The row in the file has the worse figures of the two modes.
 const SECOND_MODES: [(&str, &str); 1] = [("reshard", "reshard_ordered")];
 
-/// Writes `pacing.json` and `pacing_variants.json` to cargo's target directory, and returns their paths.
 pub fn write(rows: &[Row]) -> io::Result<[PathBuf; 2]> {
     let (variants, main): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_variant);
     let variants: Vec<_> = variants.into_iter().map(|row| &row.figures).collect();

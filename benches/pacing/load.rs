@@ -16,7 +16,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub const RECORD_BYTES: usize = 1_024;
 pub const KEY_BYTES: usize = 8;
 
-/// Partition keys of the records.
 #[derive(Clone)]
 pub enum Keys {
     /// No key: the producer generates a random one.
@@ -33,15 +32,13 @@ impl Keys {
     }
 }
 
-/// The load of one producer. The records depend only on their numbers, so leaving out some of them does not change the
-/// others.
+/// The load of one producer. Records depend only on their numbers, so leaving out some does not change the others.
 #[derive(Clone)]
 pub struct Load {
     pub seed: u64,
     /// Records per second.
     pub rate: f64,
     pub keys: Keys,
-    /// Set to `true` to leave out the records with hot keys.
     pub without_hot: bool,
     /// Number of producers. This is the load of the producer with index `producer`.
     pub producers: u64,
@@ -102,13 +99,11 @@ pub fn payload(number: u64, bytes: usize) -> Bytes {
     Bytes::from(data)
 }
 
-/// Returns the number at the start of a payload.
 pub fn number_of(data: &[u8]) -> u64 {
     u64::from_be_bytes(*data.first_chunk().expect("a payload starts with its number"))
 }
 
-/// A stream of records that become ready at fixed times. After a pause between polls, all records that are due are
-/// ready immediately.
+/// A stream of records that become ready at fixed times. After a pause between polls, all due records are ready.
 pub struct Source {
     load: Load,
     next: u64,

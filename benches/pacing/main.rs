@@ -161,8 +161,7 @@ fn write(rows: &[Row], drawn: Vec<Drawn>, arguments: &Arguments) -> Result<(), B
 /// Contribution of a run to the charts.
 type Drawn = (Option<Series>, Option<Rates>);
 
-/// Runs the jobs on all cores. Each job has its own runtime and virtual clock, so scheduling does not affect the
-/// figures.
+/// Runs the jobs on all cores. Each has its own virtual clock, so scheduling does not affect the figures.
 fn run_all(jobs: &[(Scenario, Policy)]) -> Vec<(Row, Drawn)> {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());

@@ -111,7 +111,6 @@ pub fn sent(run: &Run, from: u64, to: u64) -> f64 {
     entries(run, from, to)[0] as f64
 }
 
-/// Returns the fraction of throttled entries, or `None` if no entry was received.
 pub fn rejected(run: &Run, from: u64, to: u64) -> Option<f64> {
     share(entries(run, from, to))
 }
@@ -160,15 +159,13 @@ fn joiner_share(scenario: &Scenario, run: &Run, from: u64, to: u64) -> f64 {
     shares.last().expect("there are several producers") / sum * shares.len() as f64
 }
 
-/// Returns the longest time that the goodput takes to recover from an event. If it does not recover, the time ends with
-/// the run.
+/// Returns the longest time of recovery from an event. It ends with the run if the goodput does not recover.
 fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
     let is_outage = scenario.events.iter().any(|(_, event)| *event == Event::OutageBegins);
     let recoveries = scenario.events.iter().filter_map(|(second, event)| match event {
         Event::FaultEnds => {
             let window = scenario.windows.last().expect("a scenario has windows");
-            // The token buckets are full after an outage and can raise the goodput of the first second, so a longer
-            // average is required.
+            // Full token buckets can raise the goodput of the first second after an outage, so average for longer.
             let seconds = if is_outage { 5.0 } else { 1.0 };
             Some(recovery_time(scenario, run, *second, window, seconds))
         }
@@ -182,8 +179,7 @@ fn recovery(scenario: &Scenario, run: &Run) -> Option<f64> {
     recoveries.reduce(f64::max)
 }
 
-/// Returns the number of seconds that the goodput takes to recover after `end`. It has recovered when both its average
-/// over one second and its average over `seconds` have.
+/// Returns the seconds from `end` until the average goodputs over one second and over `seconds` have both recovered.
 fn recovery_time(scenario: &Scenario, run: &Run, end: u64, window: &Window, seconds: f64) -> f64 {
     let samples = |seconds: f64| (seconds * SAMPLES_PER_SECOND as f64) as usize;
     let mut written = vec![0.0_f64; samples((scenario.seconds - end) as f64)];
@@ -220,8 +216,7 @@ pub fn entries_per_request(scenario: &Scenario, run: &Run) -> Option<f64> {
     (requests > 0).then(|| (after.entries - before.entries) as f64 / requests as f64)
 }
 
-/// Returns the 99th percentile of the time from when a record is offered until it is first written. If a record is not
-/// written, its time ends with the run.
+/// Returns the 99th percentile of the time from offer to first write. For unwritten records, it ends with the run.
 fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     let load = scenario.load(0, seed * 1_000);
     let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);

@@ -111,7 +111,6 @@ pub struct Job {
     pub source: Source,
     pub stream: SimStream,
     pub seed: u64,
-    /// Function that changes the settings of the sink.
     pub settings: fn(SinkBuilder) -> SinkBuilder,
     pub gauge: Arc<Gauge>,
     /// Equal share of the shard quota, with the times at which it changes. Used by [`Policy::Omniscient`].
@@ -139,7 +138,6 @@ impl Gauge {
 pub struct Outcome {
     /// Numbers of the records taken from the source.
     pub accepted: Vec<u64>,
-    /// Times at which these records were taken from the source.
     pub accepted_at: Vec<Instant>,
     /// Numbers of the records that are still buffered at the end.
     pub buffered: Vec<u64>,

@@ -10,16 +10,14 @@ use super::limit::{BUCKET_1S, Limit};
 use super::load::{Keys, Load, RECORD_BYTES};
 use super::policy::Policy;
 
-/// Quota of a shard in records per second. With records of [`RECORD_BYTES`], a shard reaches this quota before its byte
-/// quota.
+/// Quota of a shard in records per second. Records of [`RECORD_BYTES`] reach it before the byte quota.
 pub const SHARD_RECORDS: u32 = SHARD_RECORDS_PER_SECOND as u32;
 pub const SHARD_BYTES: u32 = SHARD_BYTES_PER_SECOND as u32;
 
 /// Seconds in which policies with a constant rate are measured. By then, the token buckets are no longer full.
 const CONSTANT_RATE_WINDOW: [u64; 2] = [3, 9];
 
-/// Median round-trip time. The logarithm of the round-trip times has the standard deviation [`SIGMA`], so one round
-/// trip in a hundred takes 40 ms or more.
+/// Median round-trip time. The standard deviation of the logarithm is [`SIGMA`], so 1 % take 40 ms or more.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const SIGMA: f64 = 0.3;
 pub const ROUND_TRIPS: &str = "20 ms, log-normal with a sigma of 0.3";
@@ -49,7 +47,6 @@ pub struct Scenario {
     pub offered: f64,
     pub keys: Keys,
     pub without_hot: bool,
-    /// Function that changes the settings of the sink.
     pub settings: fn(SinkBuilder) -> SinkBuilder,
     /// Faults during the whole run, in addition to the noise.
     pub faults: Faults,
@@ -61,18 +58,15 @@ pub struct Scenario {
     pub shard_records: Option<f64>,
     /// Set to `true` if only the records outside the hot shard count.
     pub counts_cold: bool,
-    /// Set to `true` to report delivery times.
     pub measures_latency: bool,
     /// Set to `true` if the stream keeps whole payloads. Aggregates require this.
     pub keeps_payloads: bool,
-    /// Set to `true` to check and report the order of each key.
     pub checks_order: bool,
     pub seeds: std::ops::Range<u64>,
     /// Set to `true` for a variant. Variants are run with the sink only and are not in `pacing.json`.
     pub is_variant: bool,
     /// Scenario with which this one is compared.
     pub reference: Option<Box<Scenario>>,
-    /// Bounds for the figures of the sink.
     pub bounds: Vec<Bound>,
     /// Minimum goodput of the sink, relative to that of the reference.
     pub of_reference: Option<f64>,
@@ -85,7 +79,6 @@ pub struct Window {
     pub to: u64,
     pub shards: usize,
     pub quota: u32,
-    /// Seconds during which the capacity is measured.
     pub capacity_window: [u64; 2],
 }
 
@@ -107,8 +100,7 @@ pub enum Event {
 }
 
 impl Scenario {
-    /// Creates a scenario that lasts a minute, with one producer, the default limiter, and no faults. The first second
-    /// is not measured, because the token buckets of the shards are full at first.
+    /// Creates a scenario of one minute. The first second is not measured, because the token buckets are full at first.
     pub fn new(name: &'static str, shards: usize, offered: f64, keys: Keys) -> Self {
         Self {
             name,
@@ -156,8 +148,7 @@ impl Scenario {
         self
     }
 
-    /// Reduces the scenario for policies other than the sink: to one seed and, unless the run is drawn, to a part of
-    /// the time.
+    /// Reduces the scenario to one seed and, unless it is drawn, a part of the time, for policies other than the sink.
     pub fn for_policy(mut self, policy: Policy, draws: bool) -> Self {
         if policy == Policy::KinesisSink {
             return self;

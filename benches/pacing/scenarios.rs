@@ -1,5 +1,3 @@
-//! The scenarios, and the bounds for the figures of the sink.
-
 use kinesis_sink::record::Key;
 use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::Faults;
@@ -136,16 +134,14 @@ fn scaling() -> Scenario {
     scaling.with_bounds([(Recovery, 10.0), (Rejected, 0.03), (RejectedAfterDrop, 0.1), (Lost, 0.0)])
 }
 
-/// Scenarios with one source and eight shards. Half of the records have the same key and therefore go to the same
-/// shard.
+/// Scenarios with eight shards. Half of the records have the same key and therefore go to the same shard.
 fn hot_shard() -> [Scenario; 2] {
     let is_in_first_shard = |key: &Key| hash_of(key).get() >> 125 == 0;
     let keys = (0_u32..).map(|number| Key::from(format!("k{number:07}")));
     let (hot, cold): (Vec<_>, Vec<_>) = keys.take(8_000).partition(is_in_first_shard);
     let keys = Keys::HotAndCold { hot: hot[..1].into(), cold: cold.into() };
     let mut hot_shard = Scenario::new("hot_shard", 8, 7_000.0, keys);
-    // The source yields records in order, so the other shards wait too when the records for the hot shard fill the
-    // buffer.
+    // The source yields records in order, so all shards wait when those for the hot shard fill the buffer.
     hot_shard.windows = vec![Window::new(10, 60, 1)];
     hot_shard.counts_cold = true;
     let with_reference = |scenario: Scenario| {

@@ -2,7 +2,6 @@ use super::figures::{Bound, Figure, Figures};
 
 pub struct Row {
     pub figures: Figures,
-    /// Set to `true` for a variant. Variants are run with the sink only.
     pub is_variant: bool,
     pub bounds: Vec<Bound>,
     /// MiB of entries per second, in scenarios with aggregation.

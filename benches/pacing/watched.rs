@@ -14,11 +14,8 @@ pub struct Watched<S> {
     pub sink: KinesisSink<S>,
     /// Numbers of the accepted records.
     pub accepted: Vec<u64>,
-    /// Times at which the records were accepted.
     pub accepted_at: Vec<Instant>,
-    /// Maximum number of buffered bytes.
     pub max_bytes: usize,
-    /// Maximum number of buffered records.
     pub max_records: usize,
 }
 

@@ -52,8 +52,7 @@ fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Unix has this clock").into()
 }
 
-/// Runs `run` on the current thread with virtual time, so that backoff and linger take no time and runs are
-/// reproducible.
+/// Runs `run` with virtual time, so that backoff and linger take no time and runs are reproducible.
 pub fn on_virtual_time<T>(run: impl Future<Output = T>) -> T {
     let mut builder = Builder::new_current_thread();
     let runtime =

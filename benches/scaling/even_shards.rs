@@ -6,8 +6,7 @@ use kinesis_sink::service::Entry;
 use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
 const DATA_BYTES: usize = 100;
-/// Size of the shard number at the start of each payload. The service reads this number instead of computing an MD5
-/// hash per entry.
+/// Size of the shard number at the start of each payload, which saves the service an MD5 hash per entry.
 const NUMBER_BYTES: usize = 2;
 
 /// Shards of equal width. The number of shards is a power of two, at most 4,096.

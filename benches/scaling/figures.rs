@@ -82,7 +82,6 @@ struct Entry {
     ns_per_record: f64,
 }
 
-/// Writes `scaling.json` to cargo's target directory and returns its path.
 pub fn write(lines: &[Line<'_>]) -> io::Result<PathBuf> {
     let entries = lines.iter().flat_map(|Line { row, figures }| {
         figures.iter().map(|figure| Entry {

@@ -11,8 +11,7 @@ use super::service::{Fault, MockService};
 const DIMENSION: &str = "keys";
 const SIZES: &[usize] = &[1, 100, 10_000, 1_000_000];
 const SHARDS: usize = 16;
-/// Number of records per key with ordering. Without aggregation, the sink sends only one record per key and request, so
-/// a larger number would only take longer.
+/// Records per key with ordering. Without aggregation, a request has only one per key, so more would just take longer.
 const ORDERED_RECORDS_PER_KEY: usize = 10_000;
 
 pub fn rows(records: usize) -> Vec<Row> {

@@ -113,8 +113,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns the costs by row and size. The repetitions of all rows are interleaved, so that a temporary disturbance of
-/// the machine affects only one run of each row.
+/// Returns the costs by row and size. Repetitions are interleaved, so a disturbance affects only one run of each row.
 fn run_all(rows: &[Row], runs: usize) -> Vec<Vec<Vec<Cost>>> {
     let mut costs: Vec<_> = rows.iter().map(|row| vec![Vec::new(); row.sizes.len()]).collect();
     for run in 1..=runs {

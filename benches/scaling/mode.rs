@@ -8,8 +8,7 @@ use super::service::MockService;
 
 pub type Sink = KinesisSink<MockService>;
 
-/// Number of records per aggregate, small enough that aggregates are full before the buffer is, with any number of
-/// shards.
+/// Records per aggregate, few enough that aggregates are full before the buffer is, with any number of shards.
 const AGGREGATE_RECORDS: usize = 20;
 const BUFFER_RECORDS: usize = 200_000;
 

@@ -6,8 +6,7 @@ use super::mode::Sink;
 
 const PAYLOADS: usize = 16_384;
 
-/// Records that are created in advance, so that the cost of taking one does not depend on the number of keys. Taking a
-/// record does not copy its payload.
+/// Records created in advance. Taking one does not copy its payload, and costs the same for any number of keys.
 pub struct Pool {
     records: Vec<Record>,
 }

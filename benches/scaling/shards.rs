@@ -44,8 +44,7 @@ fn without_quotas(mode: Mode, shards: usize, records: usize) -> Cost {
     })
 }
 
-/// Measures a sink that starts without a shard list. The measurement includes the first requests, because the sink
-/// learns the shards from their responses.
+/// Measures a sink without a shard list. Includes the first requests, because the sink learns the shards from them.
 fn learned(shards: usize, records: usize) -> Cost {
     let shards = EvenShards::new(shards);
     let pool = Pool::new(KEYS, KEYS, &shards);

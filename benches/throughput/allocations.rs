@@ -1,5 +1,4 @@
-//! An allocator that counts allocations if counting is enabled. While it is disabled, as in timed runs, each allocation
-//! costs one relaxed load.
+//! An allocator that can count allocations. If it does not, as in timed runs, each allocation costs one relaxed load.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

@@ -23,7 +23,6 @@ const RIGHT: i32 = 60;
 const TICK: f64 = 0.5;
 
 /// Colors that readers with color vision deficiencies can distinguish.
-///
 /// The palette is from Okabe and Ito, "Color Universal Design", 2008.
 const COLORS: [RGBColor; SIZES.len()] =
     [RGBColor(0, 114, 178), RGBColor(86, 180, 233), RGBColor(0, 158, 115), RGBColor(230, 159, 0)];

@@ -80,8 +80,7 @@ impl Arguments {
         if self.quick { Setting::quick(sizes) } else { Setting::all(sizes) }
     }
 
-    /// Returns the selected cases and the raw loop. Returns nothing if none of the selected cases is run in this
-    /// setting.
+    /// Returns the selected cases and the raw loop, or nothing if no selected case is run in this setting.
     fn cases(&self, setting: &Setting) -> Vec<Case> {
         let all = setting.cases();
         if !self.only.is_empty() && !all.iter().any(|case| self.only.contains(case)) {
@@ -172,7 +171,6 @@ fn draw(rows: &[Row], path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes `throughput.json` to cargo's target directory and returns its path.
 fn write(rows: &[Row]) -> anyhow::Result<PathBuf> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     fs::create_dir_all(&target)?;

@@ -26,8 +26,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Returns the number of records for the warm-up: enough for a request on each connection, or for several requests
-    /// of aggregates.
+    /// Returns enough records for a request on each connection, or for several requests of aggregates.
     fn warm_up_records(&self) -> usize {
         if self.case.aggregates() {
             self.records / 4

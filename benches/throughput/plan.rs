@@ -41,8 +41,7 @@ impl Setting {
         if self.round_trip_ms == 0 { Case::COMPARED } else { Case::WITH_ROUND_TRIP }
     }
 
-    /// Returns the number of records to send. It is enough for some tenths of a second of CPU time in the raw loop, or
-    /// for some round trips.
+    /// Returns enough records for some tenths of a second of CPU time in the raw loop, or for some round trips.
     pub fn records(&self, case: Case, effort: &Effort) -> usize {
         // The divisor approximates the nanoseconds per record of this size in the raw loop.
         let for_cpu = effort.nanoseconds / (800 + 2 * self.record_bytes);

@@ -27,10 +27,9 @@ pub struct Row {
     pub allocations_per_record: f64,
     /// Peak resident memory. It is the maximum of all rounds.
     pub peak_rss_bytes: u64,
-    /// CPU time per record relative to the raw loop. It is the median of the ratios of all rounds, or `None` if the raw
-    /// loop was not run.
+    /// Median ratio of the CPU time per record to that of the raw loop, or `None` if the raw loop was not run.
     pub cpu_ratio: Option<f64>,
-    /// The smallest and the largest of these ratios.
+    /// Smallest and largest CPU ratio of all rounds.
     #[serde(skip)]
     pub cpu_ratios: Option<(f64, f64)>,
     /// Number of Kinesis records.

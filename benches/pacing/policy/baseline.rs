@@ -34,11 +34,9 @@ pub trait Baseline {
 
     fn push(&mut self, item: Item);
 
-    /// Returns the next request if the policy sends one now.
     fn next_request(&mut self, now: Instant) -> Option<Vec<Item>>;
 
-    /// Returns the time at which to call [`Baseline::next_request`] again. It is called earlier if a response or a
-    /// record arrives.
+    /// Returns when to call [`Baseline::next_request`] again, unless a response or a record arrives earlier.
     fn wakeup(&self, now: Instant) -> Option<Instant>;
 
     fn on_response(&mut self, items: Vec<Item>, response: Response, now: Instant);
@@ -49,8 +47,7 @@ pub trait Baseline {
     fn into_buffered(self) -> Vec<Item>;
 }
 
-/// Runs a policy until the source has ended and all requests in flight are complete. Records that the policy has not
-/// sent by then stay buffered.
+/// Runs a policy until the source has ended and no request is in flight. Unsent records stay buffered.
 pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Outcome {
     let mut source = job.source;
     let mut rng = Rng::with_seed(job.seed);
@@ -96,8 +93,7 @@ pub async fn drive<B: Baseline>(mut policy: B, job: Job) -> Outcome {
     Outcome { accepted, accepted_at, buffered }
 }
 
-/// Creates an item. If the record has no key, all its attempts use the same random key, as with producers that call
-/// `uuid4()`.
+/// Creates an item. All attempts of a record without a key use one random key, as with producers that call `uuid4()`.
 fn item(offered: Offered, rng: &mut Rng) -> Item {
     let random = || (0..KEY_BYTES).map(|_| rng.lowercase()).collect::<String>().into();
     Item { number: offered.number, key: offered.key.unwrap_or_else(random) }
@@ -107,8 +103,7 @@ fn send(
     stream: &SimStream,
     items: Vec<Item>,
 ) -> impl Future<Output = (Vec<Item>, Response)> + Send + use<> {
-    // Whole payloads would dominate the run time. Short ones are sufficient because, without aggregation, no policy
-    // reaches the byte quota.
+    // Short payloads save run time, and suffice because no policy reaches the byte quota without aggregation.
     let entry = |item: &Item| {
         let data = Bytes::copy_from_slice(&item.number.to_be_bytes());
         Entry::new(data, Some(item.key.clone()), None)

@@ -20,7 +20,6 @@ const REFILL_INTERVAL: Duration = Duration::from_millis(25);
 /// The KPL's default for `RecordMaxBufferedTime`.
 const MAX_BUFFERED_TIME: Duration = Duration::from_millis(100);
 
-/// A token bucket per shard, with unbounded queues.
 pub struct FixedBucket {
     stream: SimStream,
     rate: f64,

@@ -7,11 +7,9 @@ use tokio::time::Instant;
 
 use super::baseline::{Baseline, Item, REQUEST_ENTRIES, Response, failed, requeue};
 
-/// Pause after a request that failed as a whole, similar to that of the SDKs. The figure `requests_in_outage`
-/// depends on it.
+/// Pause after a request that failed as a whole, similar to that of the SDKs. It affects `requests_in_outage`.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The policy, with an unbounded queue.
 #[derive(Default)]
 pub struct RequeueAtOnce {
     queue: VecDeque<Item>,

@@ -5,8 +5,7 @@ use bytes::Bytes;
 
 use super::{Protocol, Stats};
 
-/// ID of the only shard. With several shards, the server would have to hash the keys, because the sink rejects a
-/// placement that does not match the key.
+/// ID of the only shard. With several, the server would have to hash the keys, because the sink checks placements.
 pub const SHARD_ID: &str = "shardId-000000000000";
 
 /// First sequence number. It has the length of real ones, and its last digits are incremented.

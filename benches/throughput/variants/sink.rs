@@ -31,8 +31,7 @@ impl ThroughSink<kinesis_sink::service::DefaultService> {
     }
 }
 
-/// Returns a builder with the default settings, except that shards have no quotas and the buffer can contain twice the
-/// records in flight.
+/// Returns a builder without shard quotas, whose buffer can contain twice the records in flight.
 pub fn builder(case: Case, in_flight: usize) -> SinkBuilder {
     let limits = limits();
     let mut builder = KinesisSink::builder(STREAM)

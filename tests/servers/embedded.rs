@@ -17,7 +17,6 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::example_program;
 use crate::support::read_back::{Found, From, ReadBack};
 
-/// Returns distinct payloads of up to about `max_size` random bytes each.
 fn payloads(count: usize, max_size: usize, seed: u64) -> Vec<Bytes> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut payload = |number: usize| {

@@ -2,7 +2,6 @@
 
 use super::server::{Protocol, ServerKind};
 
-/// Feature that a test case needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
     PutByArn,
@@ -18,7 +17,6 @@ pub enum Feature {
     ReadFromTime,
 }
 
-/// Returns the reason why the server does not support the feature, or `None` if it does.
 pub fn unsupported_reason(
     kind: ServerKind,
     protocol: Protocol,

@@ -1,5 +1,4 @@
-//! Demonstrates the limitations listed in `features.rs` without the SDK and without this crate. If a test fails, the
-//! server now supports the feature, so the row in `features.rs` must be removed.
+//! Demonstrates the limitations in `features.rs` without this crate. If a test fails, its row must be removed there.
 
 use serde_json::json;
 
@@ -10,7 +9,6 @@ async fn start_json(kind: ServerKind) -> Option<Server> {
     Server::start(kind, Protocol::Json, &[]).await
 }
 
-/// Returns `3 * triples` zero bytes in base64.
 fn zeros(triples: usize) -> String {
     "AAAA".repeat(triples)
 }

@@ -1,5 +1,4 @@
-//! Tests of the sink with three independent servers, in JSON and in CBOR: ferrokinesis in this process, and
-//! kinesis-local and kinesalite on Node.
+//! Tests with three servers, in JSON and in CBOR: ferrokinesis in this process, kinesis-local and kinesalite on Node.
 //!
 //! ```sh
 //! mkdir -p target/kinesis-servers
@@ -9,8 +8,7 @@
 //! ```
 //!
 //! `KINESIS_SERVERS_PATH` overrides the directory of the Node packages. If Node or a package is missing, the tests of
-//! that server print that they are skipped, or fail if `REQUIRE_SERVERS` is set. `features.rs` lists what a server does
-//! not support.
+//! that server print that they are skipped, or fail if `REQUIRE_SERVERS` is set.
 #![cfg(feature = "aws-config")]
 
 mod aggregation;
@@ -36,8 +34,7 @@ use server::{Protocol, Server, ServerKind};
 
 const TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Defines one test per case. If the server does not support a feature that the case needs, the test prints a notice
-/// and passes.
+/// Defines one test per case. If the server lacks a feature that the case needs, the test prints a notice and passes.
 macro_rules! suite {
     ($name:ident: $kind:ident in both) => {
         mod $name {

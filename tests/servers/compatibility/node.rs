@@ -23,8 +23,7 @@ impl Node {
         Self { endpoint: OnceLock::new(), package, script }
     }
 
-    /// Returns the endpoint, and starts the server in the first call. Prints a notice and returns `None` if the server
-    /// is not installed.
+    /// Starts the server in the first call. Prints a notice and returns `None` if it is not installed.
     pub fn endpoint(&self) -> Option<&str> {
         let started = self.endpoint.get_or_init(|| {
             let modules = modules();
@@ -80,8 +79,7 @@ fn is_installed(package: &Path) -> bool {
     version.is_ok_and(|status| status.success()) && package.is_dir()
 }
 
-/// Returns a channel that receives the port printed by the server. A thread continues to read the output, so that the
-/// server does not block on a full pipe.
+/// Receives the port that the server prints. A thread keeps reading, so that the server never blocks on a full pipe.
 fn port(mut server: Child) -> Receiver<u16> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {

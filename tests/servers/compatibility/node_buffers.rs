@@ -13,12 +13,10 @@ use hyper::body::Frame;
 use serde_json::Value;
 use tower::BoxError;
 
-/// Interceptor that replaces the JSON of buffers with base64 before the SDK parses a response.
 #[derive(Debug)]
 pub struct ReadNodeBuffers;
 
 impl ReadNodeBuffers {
-    /// Returns a JSON client that decodes buffers in responses.
     pub fn client(json: &Client) -> Client {
         Client::from_conf(json.config().to_builder().interceptor(Self).build())
     }

@@ -17,7 +17,6 @@ fn in_both_protocols(server: &Server) -> [PutRecords; 2] {
     [PutRecords::new(server.json()), PutRecords::new(server.json()).with_cbor()]
 }
 
-/// Returns a request of ten entries whose payloads start with `label`.
 fn request(stream: &str, label: &str) -> PutRecordsRequest {
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
     let entry = |number: usize| {
@@ -30,7 +29,6 @@ fn request(stream: &str, label: &str) -> PutRecordsRequest {
     PutRecordsRequest::new(stream.parse().unwrap(), (0..10).map(entry).collect::<Vec<_>>())
 }
 
-/// Returns all records of the stream since `from`, shard by shard.
 async fn read(client: &Client, stream: &Stream, from: Option<DateTime>) -> Vec<Record> {
     let kind = match from {
         Some(_) => ShardIteratorType::AtTimestamp,

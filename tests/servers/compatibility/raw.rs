@@ -11,12 +11,10 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// Posts a JSON request.
 pub async fn json(endpoint: &str, operation: &str, body: Value) -> Response {
     post(endpoint, operation, "application/x-amz-json-1.1", body.to_string().into_bytes()).await
 }
 
-/// Posts a CBOR request.
 pub async fn cbor(endpoint: &str, operation: &str, body: ciborium::Value) -> Response {
     let mut bytes = Vec::new();
     ciborium::into_writer(&body, &mut bytes).expect("writing to a Vec succeeds");

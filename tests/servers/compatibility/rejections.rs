@@ -25,7 +25,6 @@ fn assert_numbers(undelivered: &[Undelivered], count: usize) {
     assert!(undelivered.iter().all(|one| !one.may_have_been_written()), "nothing was written");
 }
 
-/// Finds the error of the service in the source chain of `error`.
 fn service_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a PutRecordsError> {
     error.downcast_ref().or_else(|| service_error(error.source()?))
 }

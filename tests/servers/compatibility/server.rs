@@ -17,11 +17,9 @@ use crate::support::embedded::Embedded;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerKind {
-    /// ferrokinesis 0.7, in this process.
+    /// ferrokinesis, in this process.
     Embedded,
-    /// kinesis-local 0.6.2.
     KinesisLocal,
-    /// kinesalite 3.3.3.
     Kinesalite,
 }
 
@@ -37,7 +35,6 @@ impl Protocol {
     }
 }
 
-/// A server that supports all features needed by a test case.
 pub struct Server {
     endpoint: String,
     limits: Limits,
@@ -48,8 +45,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server. Prints a notice and returns `None` if the server is not installed or does not support a
-    /// needed feature.
+    /// Prints a notice and returns `None` if the server is not installed or does not support a needed feature.
     pub async fn start(kind: ServerKind, protocol: Protocol, needs: &[Feature]) -> Option<Self> {
         let unsupported =
             needs.iter().find_map(|need| Some((need, unsupported_reason(kind, protocol, *need)?)));
@@ -73,8 +69,7 @@ impl Server {
         let endpoint = endpoint?.to_owned();
         let json = json_client(&endpoint).await;
         let client = with_protocol(protocol, &json);
-        // Records are read with a separate client, because kinesalite stops reading from a connection after it has
-        // responded with 413.
+        // Records are read with another client, because kinesalite stops reading from a connection after a 413.
         let json_reader = json_client(&endpoint).await;
         let reader = match unsupported_reason(kind, protocol, Feature::BinaryData) {
             None => with_protocol(protocol, &json_reader),
@@ -96,12 +91,10 @@ impl Server {
         &self.endpoint
     }
 
-    /// Returns a JSON client.
     pub fn json(&self) -> &Client {
         &self.json
     }
 
-    /// Returns limits that the server supports.
     pub fn limits(&self) -> Limits {
         self.limits
     }
@@ -114,7 +107,6 @@ impl Server {
         })
     }
 
-    /// Creates a stream.
     pub async fn stream(&self, shards: i32) -> Stream {
         static STREAMS: AtomicUsize = AtomicUsize::new(0);
         let name = format!("stream-{}", STREAMS.fetch_add(1, Ordering::Relaxed));

@@ -17,7 +17,6 @@ pub struct Shard {
     pub is_open: bool,
 }
 
-/// A Kinesis record as read by a consumer.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub shard: Shard,
@@ -36,8 +35,7 @@ impl Found {
         deaggregate(&self.data).is_aggregate()
     }
 
-    /// Returns `false` for an aggregate that the KCL discards because the hash of a member is outside the shard's hash
-    /// range.
+    /// Returns `false` for an aggregate that the KCL discards because a member's hash is outside the shard's range.
     pub fn is_readable_by_kcl(&self) -> bool {
         let belongs_here = |member: Member| {
             let hash_of_key =
@@ -68,7 +66,6 @@ impl Stream {
         &self.name
     }
 
-    /// Returns the ARN reported by the server.
     pub async fn arn(&self) -> String {
         let call = self.client.describe_stream_summary().stream_name(&self.name);
         let answer = call.send().await.expect("the stream is described");

@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 use super::fault::{Fault, ResponseFault};
 use super::fault_plan::FaultPlan;
 
-/// Forwards HTTP/1.1 requests and responses until the connection ends.
 pub async fn serve(mut client: TcpStream, plan: &FaultPlan) -> io::Result<()> {
     if plan.take_reset() {
         return reset(&client, plan);

@@ -39,8 +39,7 @@ const KEY: &[u8] = include_bytes!("certificates/server.key");
 const HTTP_1: &str = "http/1.1";
 const HTTP_2: &str = "h2";
 
-/// A TLS server that accepts every record. Requests to the stream `slow` take three seconds, and requests to the stream
-/// `never` get no response.
+/// A TLS server. Requests to the stream `slow` take three seconds, and requests to `never` get no response.
 struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-/// A fault that the proxy injects into one request or its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Resets the connection before the request is read.
@@ -12,7 +11,6 @@ pub enum Fault {
     TrickleRequest,
     /// Responds with these bytes instead of forwarding the request, and closes the connection.
     Respond(Bytes),
-    /// Forwards the request and injects a fault into the response.
     Response(ResponseFault),
 }
 
@@ -29,7 +27,6 @@ pub enum ResponseFault {
     Replaced(Bytes),
 }
 
-/// Returns a well-formed HTTP response.
 pub fn response(status: &str, body: &[u8]) -> Bytes {
     let length = body.len();
     let head = format!(

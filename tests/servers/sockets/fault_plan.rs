@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::fault::Fault;
 
-/// Decides which fault, if any, is injected into each request.
 pub struct FaultPlan {
     pub server: SocketAddr,
     upcoming: Mutex<Upcoming>,
@@ -50,19 +49,16 @@ impl FaultPlan {
         self.upcoming.lock().unwrap().then = Some(fault.clone());
     }
 
-    /// Clears the plan, so that no further request has a fault.
     pub fn serve_all(&self) {
         *self.upcoming.lock().unwrap() = Upcoming::default();
     }
 
-    /// Removes the next request from the plan and returns its fault.
     pub fn next_fault(&self) -> Option<Fault> {
         let mut upcoming = self.upcoming.lock().unwrap();
         upcoming.next.pop_front().unwrap_or_else(|| upcoming.then.clone())
     }
 
-    /// Returns `true` if the next fault is a reset, and removes it from the plan. A reset applies to a new connection
-    /// before its first request.
+    /// Takes the next fault if it is a reset, which applies to a new connection before its first request.
     pub fn take_reset(&self) -> bool {
         let mut upcoming = self.upcoming.lock().unwrap();
         if let Some(next) = upcoming.next.front() {
@@ -75,7 +71,6 @@ impl FaultPlan {
         upcoming.then == Some(Fault::Reset)
     }
 
-    /// Counts records that are forwarded to the server.
     pub fn record_forwarded(&self, records: usize) {
         self.counts.forwarded_records.fetch_add(records, Ordering::Relaxed);
     }
@@ -94,12 +89,10 @@ impl FaultPlan {
         self.counts.not_http.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the number of served requests.
     pub fn served(&self) -> usize {
         self.counts.served_requests.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of injected faults.
     pub fn faults(&self) -> usize {
         self.counts.faults.load(Ordering::Relaxed)
     }

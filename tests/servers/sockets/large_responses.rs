@@ -19,7 +19,6 @@ const MIB_10: usize = 10 * 1024 * 1024;
 
 const FAULTS: usize = 2;
 
-/// Asserts that the sink recovers in bounded memory and that the logs contain `cause`.
 async fn assert_recovers_from(status: &str, body: impl Into<Vec<u8>>, cause: &str) {
     let fault = Fault::Respond(response(status, &body.into()));
     let rig = start(&fault, FAULTS).await;

@@ -1,5 +1,4 @@
-//! Tests of faults that do not end. Every run must end, and every record must be returned with a reason that names the
-//! cause.
+//! Tests of faults that do not end. Every run must end, and the reason of every record must name the cause.
 
 use std::time::Duration;
 
@@ -29,7 +28,6 @@ async fn assert_returns_records(fault: Fault, builder: fn() -> SinkBuilder, caus
     rig.redeliver(withdrawn).await;
 }
 
-/// Asserts that the sink fails all records with a reason that contains `cause`, and returns them.
 pub async fn fail_after_attempts(mut sink: KinesisSink, cause: &str) -> Vec<Undelivered> {
     let error = forward(&mut sink, 0..RECORDS).await.unwrap_err();
     assert_eq!((error.kind(), error.count()), (ErrorKind::Undelivered, RECORDS), "{error}");

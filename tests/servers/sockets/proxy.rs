@@ -34,7 +34,6 @@ impl Proxy {
         self.address
     }
 
-    /// Starts to accept connections.
     pub fn start_listening(&mut self) {
         let State::Down(socket) = std::mem::replace(&mut self.state, State::Changing) else {
             panic!("the proxy is already listening");
@@ -43,7 +42,6 @@ impl Proxy {
         self.state = State::Up(tokio::spawn(accept(listener, self.plan.clone())));
     }
 
-    /// Closes all connections and refuses new ones.
     pub async fn stop_listening(&mut self) {
         let State::Up(task) = std::mem::replace(&mut self.state, State::Changing) else {
             panic!("the proxy is not listening");

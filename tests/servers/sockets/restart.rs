@@ -1,5 +1,4 @@
-//! Tests of servers that start after the sink, and of servers that restart. A restarting server closes its port and all
-//! connections, and then listens again.
+//! Tests of servers that start after the sink, or that close their port and all connections and listen again.
 
 use std::ops::Range;
 

@@ -19,7 +19,6 @@ use crate::support::embedded::{Embedded, STREAM};
 use crate::support::logs::Logs;
 use crate::support::read_back::{Found, From, ReadBack};
 
-/// A server behind a proxy, and the captured logs.
 pub struct Rig {
     server: Embedded,
     pub proxy: Proxy,
@@ -27,14 +26,12 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts a server and a listening proxy.
     pub async fn start() -> Self {
         let mut rig = Self::start_refusing().await;
         rig.proxy.start_listening();
         rig
     }
 
-    /// Starts a server and a proxy that refuses connections.
     pub async fn start_refusing() -> Self {
         Self::with(Embedded::start(2, false).await.unwrap())
     }
@@ -49,7 +46,6 @@ impl Rig {
         self.proxy.plan()
     }
 
-    /// Returns a client that connects through the proxy.
     pub fn client(&self) -> Client {
         self.client_of(&format!("http://{}", self.proxy.address()))
     }
@@ -63,7 +59,6 @@ impl Rig {
         builder.build(&self.client()).unwrap()
     }
 
-    /// Counts the payloads that are in the stream, missing, or duplicated.
     pub async fn find(&self, payloads: impl IntoIterator<Item = Bytes>) -> Found {
         let mut read_back =
             ReadBack::begin(self.server.client(), STREAM, From::Start).await.unwrap();
@@ -135,7 +130,6 @@ fn payload(number: usize) -> Bytes {
     format!("{PAYLOAD} {number}").into()
 }
 
-/// Returns the numbers of the records, sorted.
 pub fn numbers_of(undelivered: &[Undelivered]) -> Vec<usize> {
     let number = |one: &Undelivered| {
         let text = str::from_utf8(one.record().data()).unwrap();
@@ -150,8 +144,7 @@ pub fn record(number: usize) -> Record {
     Record::from(payload(number))
 }
 
-/// Returns a builder with small requests, no rate limit, short backoff, and a timeout that is long enough for a busy
-/// machine.
+/// Returns a builder with small requests, no rate limit, short backoff, and a timeout for busy machines.
 pub fn builder() -> SinkBuilder {
     let limits = Limits::default().with_request_entries(100);
     let limits = limits.with_shard_records(1_000_000).with_shard_bytes(1 << 40);
@@ -175,12 +168,10 @@ pub async fn wait_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Awaits `run`, and panics if it takes longer than a minute.
 pub async fn in_time<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), run).await.expect("the run ends within a minute")
 }
 
-/// Forwards the records with these numbers into the sink.
 pub async fn forward(sink: &mut KinesisSink, numbers: Range<usize>) -> Result<(), Error> {
     in_time(stream::iter(numbers).map(record).map(Ok).forward(sink)).await
 }

@@ -11,7 +11,6 @@ use super::rig::{Rig, builder, forward, in_time, payloads, put_all, wait_until};
 use crate::support::embedded::Embedded;
 use crate::support::read_back::Found;
 
-/// A server that keeps its state and its port across crashes.
 struct CrashingServer {
     app: Router,
     address: SocketAddr,
@@ -73,8 +72,7 @@ async fn start() -> (Rig, CrashingServer) {
     (Rig::with(server), CrashingServer::new(app.unwrap()))
 }
 
-/// Crashes the server three times with requests in flight. Each time, waits until connections have been refused before
-/// it restarts the server.
+/// Crashes the server with requests in flight, and restarts it after connections have been refused.
 async fn crash_three_times(server: &mut CrashingServer, rig: &Rig) {
     let lines = |text| rig.logs.with(text).len();
     for _ in 0..3 {

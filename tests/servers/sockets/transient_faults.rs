@@ -1,5 +1,4 @@
-//! Tests of faults that end. The sink and the producer must deliver all records, and must not duplicate a record unless
-//! it was written without a response.
+//! Tests of faults that end. Every record must be delivered, and only records without a response can be duplicated.
 
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ const RECORDS: usize = 1_000;
 /// Number of requests with the fault. Two requests without a fault precede them.
 const FAULTS: usize = 4;
 
-/// Asserts that a sink and a producer deliver all records and that the logs contain `cause`.
 async fn assert_recovers(fault: Fault, builder: fn() -> SinkBuilder, cause: &str) {
     let rig = start(&fault, FAULTS).await;
     assert_forward_delivers(&rig, builder()).await;

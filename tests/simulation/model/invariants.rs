@@ -21,11 +21,6 @@ struct Copy {
     is_readable: bool,
 }
 
-/// Checks all invariants of the stream.
-///
-/// # Errors
-///
-/// Returns the first violation.
 pub fn check_stream(
     scenario: &Scenario,
     stream: &SimStream,
@@ -90,8 +85,7 @@ fn check_copy(scenario: &Scenario, copy: &Copy, ledger: &Ledger) -> Result<(), S
     Ok(())
 }
 
-/// Checks payloads that start with the prefix of an aggregate. A record with such a payload must be wrapped in an
-/// aggregate if it has a key and the aggregate is not too large.
+/// A payload that starts like an aggregate must be wrapped in one if it has a key and the aggregate is not too large.
 fn check_misleading(
     scenario: &Scenario,
     written: &[Written],

@@ -38,8 +38,7 @@ pub struct Ledger {
     pub ranges: Ranges,
     /// Set to `true` if the observer sees each request and its outcome at the same time as the sink does.
     pub observes_all_requests: bool,
-    /// Set to `true` if a delivered record can be sent again, for example because the sink does not know the range of a
-    /// shard that was closed before it was listed.
+    /// Set to `true` if a delivered record can be sent again, for example after its shard closed before it was listed.
     pub may_resend_delivered: bool,
     /// Set to `true` if a delivered record stays buffered until a shard listing confirms its shard.
     pub verifies_deliveries: bool,
@@ -66,21 +65,16 @@ pub struct RecordState {
     outstanding_bytes: Option<usize>,
     has_receipt: bool,
     pub in_flight: bool,
-    /// Locations of the record according to the responses.
     pub locations: Vec<Location>,
     /// Number of attempts that may have written the record although no response confirms it.
     pub unknown_outcomes: u32,
-    /// Set to `true` if the sink cannot rule out that an attempt has written the record.
     pub may_have_been_written: bool,
-    /// Expected value of the attempt count of the sink.
     pub attempts: u32,
-    /// Set to `true` when the record is returned as undelivered.
     pub returned: bool,
     /// Set to `true` if the record is returned with `may_have_been_written() == false`.
     pub reported_not_written: bool,
 }
 
-/// Location of a copy on the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
     pub shard_id: String,
@@ -89,7 +83,6 @@ pub struct Location {
 }
 
 impl RecordState {
-    /// Records an attempt with an unknown outcome.
     pub fn note_unknown(&mut self) {
         self.unknown_outcomes += 1;
         self.may_have_been_written = true;
@@ -126,7 +119,6 @@ impl Ledger {
         self.created - 1
     }
 
-    /// Records that the sink accepted a record, and returns the size of the outstanding records.
     pub fn accept(&mut self, number: u64, bytes: usize, receipt: Option<Receipt>) -> Size {
         self.accepted_count += 1;
         self.coverage.count("an accepted record", 1);
@@ -150,7 +142,6 @@ impl Ledger {
         accepted_at.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
-    /// Records a response according to which the record was written at `location`.
     pub fn deliver(&mut self, number: u64, location: Location) {
         let state = self.state_mut(number);
         state.locations.push(location);
@@ -208,8 +199,7 @@ impl Ledger {
         self.reported_failed.contains(sequence_number)
     }
 
-    /// Checks and records that a record is returned as undelivered by the sink, by its receipt, or to the dead-letter
-    /// handler.
+    /// Handles a record that is returned by the sink, by its receipt, or to the dead-letter handler.
     pub fn note_returned(&mut self, undelivered: &Undelivered) {
         let number = number_of_record(undelivered.record());
         self.unsettled.remove(&number);
@@ -280,16 +270,14 @@ impl Ledger {
         }
     }
 
-    /// Checks that an error with this code can be fatal. A credentials error cannot, because credentials outages in the
-    /// model are shorter than the credentials timeout.
+    /// Credentials errors cannot be fatal, because credentials outages are shorter than the credentials timeout.
     pub fn check_cause(&mut self, code: &str) {
         if ["ExpiredTokenException", "InvalidSignatureException"].contains(&code) {
             self.violation(|| format!("{code} is fatal before the credentials timeout"));
         }
     }
 
-    /// Settles all records that are no longer buffered. Checks that the receipt of each is complete or, without a
-    /// receipt, that the record was delivered.
+    /// Checks that each record that is no longer buffered has a complete receipt or was delivered.
     pub fn settle_all_except(&mut self, buffered: &HashSet<u64>) {
         let settled: Vec<_> =
             self.unsettled.iter().copied().filter(|number| !buffered.contains(number)).collect();
@@ -347,7 +335,6 @@ impl Ledger {
         }
     }
 
-    /// Checks and records the records returned by a call, and checks that their receipts return the same records.
     pub fn note_all_returned(&mut self, undelivered: &[Undelivered]) {
         for one in undelivered {
             let number = number_of_record(one.record());
@@ -368,8 +355,7 @@ impl Ledger {
     }
 }
 
-/// Polls a receipt without tokio's cooperative budget, because a completed receipt returns `Pending` if the budget is
-/// used up.
+/// Polls without tokio's cooperative budget. If the budget is used up, a completed receipt returns `Pending`.
 fn poll(receipt: &mut Receipt) -> Option<Result<Delivery, Undelivered>> {
     tokio::task::unconstrained(receipt).now_or_never()
 }

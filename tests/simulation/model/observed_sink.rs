@@ -14,14 +14,12 @@ use super::records::number_of_record;
 use super::scenario::Scenario;
 use super::stack::Boxed;
 
-/// Checks the public state of a sink.
 pub trait Inspect {
     fn inspect(&self, ledger: &SharedLedger, scenario: &Scenario);
 
     fn inspect_after_flush(&self, ledger: &SharedLedger, scenario: &Scenario);
 }
 
-/// Forwards each call to the inner sink and then inspects the inner sink.
 pub struct ObservedSink<Si> {
     pub sink: Si,
     pub ledger: SharedLedger,
@@ -33,7 +31,6 @@ impl<Si: Inspect> ObservedSink<Si> {
         Self { sink, ledger: ledger.clone(), scenario: scenario.clone() }
     }
 
-    /// Records an accepted record, and checks that the outstanding records fit in the buffer.
     pub fn accept(&self, number: u64, bytes: usize, receipt: Option<Receipt>) {
         let mut ledger = self.ledger.lock();
         let outstanding = ledger.accept(number, bytes, receipt);

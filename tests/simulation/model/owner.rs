@@ -37,7 +37,6 @@ impl Owner {
         &self.sink.ledger
     }
 
-    /// Makes random calls until the scenario time has passed.
     pub async fn run(mut self) -> Self {
         let end = Instant::now() + self.scenario.time;
         while Instant::now() < end {
@@ -118,7 +117,6 @@ impl Owner {
         }
     }
 
-    /// Returns `true` if the call succeeded. Otherwise records or handles the error.
     fn handle(&mut self, outcome: Result<Result<(), Error>, ()>) -> bool {
         match outcome {
             Ok(Ok(())) => return true,
@@ -200,7 +198,6 @@ impl Owner {
         }
     }
 
-    /// Closes, flushes, withdraws, or drops the sink, as `end` specifies.
     pub async fn end(mut self, end: OwnerEnd, stream: &SimStream) -> Result<(), String> {
         use OwnerEnd::{Close, CloseThroughBuffer, Flush};
         if self.scenario.checks_progress() {

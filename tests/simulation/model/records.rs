@@ -10,7 +10,6 @@ use kinesis_sink::{Aggregation, PartitionKey, Receipt, Record};
 use super::events::near_border;
 use super::scenario::{Settings, one_of, rarely};
 
-/// Parameters from which the record with a given number is generated.
 #[derive(Debug)]
 pub struct Records {
     seed: u64,
@@ -89,7 +88,6 @@ impl Records {
         }
     }
 
-    /// Moves the explicit hash keys near the borders of `shards` equally sized shards.
     pub fn with_hash_keys_near_borders(mut self, shards: usize) -> Self {
         self.near_borders_of = Some(shards).filter(|_| !matches!(self.hash_keys, HashKeys::None));
         self
@@ -187,7 +185,6 @@ impl Records {
         Some(self.near_borders_of.map_or(hash_key, |shards| near_border(shards, hash_key)))
     }
 
-    /// Returns an invalid record, which every sink rejects.
     pub fn invalid(&self, number: u64, rng: &mut Rng) -> Record {
         let record = Record::from(payload(number, vec![b'.'; NUMBER_BYTES]));
         match rng.u8(..3) {
@@ -219,11 +216,6 @@ fn payload(number: u64, mut data: Vec<u8>) -> Bytes {
     Bytes::from(data)
 }
 
-/// Returns the number in the data or, for short data, in the partition key of a record.
-///
-/// # Panics
-///
-/// Panics if neither contains a number.
 pub fn number_of(data: &[u8], key: Option<&Key>) -> u64 {
     let of_key = || key?.strip_prefix(NUMBER_PREFIX)?.parse().ok();
     let data = data.strip_prefix(&MAGIC).unwrap_or(data);

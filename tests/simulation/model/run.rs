@@ -30,11 +30,6 @@ pub struct Outcome {
     pub coverage: Coverage,
 }
 
-/// Runs the scenario of a seed on virtual time and checks the results.
-///
-/// # Errors
-///
-/// Returns the first violation, or an error if the run panicked.
 pub fn check(seed: u64) -> Result<Outcome, String> {
     let scenario = Arc::new(Scenario::new(seed));
     let mut builder = tokio::runtime::Builder::new_current_thread();

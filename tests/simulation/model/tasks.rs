@@ -15,11 +15,6 @@ use super::scenario::{Scenario, TasksEnd};
 use super::stack::Boxed;
 use super::worker::Worker;
 
-/// Runs workers that share a producer, and shuts the producer down.
-///
-/// # Errors
-///
-/// Returns the first violation.
 pub async fn run(
     sink: KinesisSink<Boxed>,
     scenario: &Arc<Scenario>,

@@ -19,7 +19,6 @@ pub struct Worker {
     pub sink: ObservedSink<ProducerSink>,
     pub scenario: Arc<Scenario>,
     pub rng: Rng,
-    /// Number of records that the worker can still create.
     pub remaining: u64,
     pub producer_ended: bool,
 }

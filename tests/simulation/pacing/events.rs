@@ -37,8 +37,7 @@ impl Event {
     }
 }
 
-/// Draws up to eight events. For one in three seeds, all events are reshards that follow each other so closely that
-/// shard listings are often stale when they arrive.
+/// One in three seeds has only reshards, so close together that shard listings are often stale when they arrive.
 pub fn draw_events(rng: &mut Rng, time: Duration) -> Vec<(Duration, Event)> {
     let ms = Duration::from_millis;
     let only_reshards = rng.u8(..3) == 0;
@@ -78,8 +77,7 @@ pub fn draw_quota_changes(
     iter::repeat_with(scaled).take(3).collect()
 }
 
-/// Returns a hash key within 1 of the start of one of `shards` equally sized shards. `value` selects the shard and the
-/// offset.
+/// Returns a hash key within 1 of the start of one of `shards` equally sized shards.
 pub fn near_border(shards: usize, value: HashKey) -> HashKey {
     let (shards, value) = (shards as u128, value.get());
     let (width, wider) = (u128::MAX / shards, u128::MAX % shards + 1);
@@ -111,12 +109,10 @@ pub fn is_plain(limiter: Limiter) -> bool {
     limiter == Limiter::token_bucket()
 }
 
-/// The events and the faults of a run.
 pub struct Plan<'a> {
     pub events: &'a [(Duration, Event)],
     /// Faults during the run, except while an outage or a silence lasts.
     pub faults: &'a Faults,
-    /// Faults after the end of the run.
     pub faults_afterwards: Faults,
     pub time: Duration,
     pub seed: u64,

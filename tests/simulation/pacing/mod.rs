@@ -1,5 +1,4 @@
-//! Runs small seeded scenarios on virtual time. The tests check for lost, reordered, and duplicate records, and check
-//! that the buffer stays within its bounds.
+//! Checks small seeded scenarios on virtual time for lost, reordered, and duplicate records and for buffer bounds.
 //!
 //! `PACING_SEEDS=1000 cargo test --release --test simulation pacing::` runs 1,000 seeds instead of 50.
 //! `PACING_SEED=<n>` runs a single seed.

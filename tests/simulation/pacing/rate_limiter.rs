@@ -16,8 +16,7 @@ use super::load::{Keys, Load, Source, number_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Offers `rate` records per second, and calls `on_second` after each second. Returns the statistics at the start and
-/// after each second.
+/// Offers `rate` records per second. Returns the statistics at the start and after each second.
 async fn offer(
     stream: &SimStream,
     rate: f64,
@@ -121,8 +120,7 @@ async fn child_shards_inherit_learned_rate() {
     );
 }
 
-/// The service assigns records to random shards, as for a stream with AUTO, but the stream description does not report
-/// AUTO.
+/// The service assigns records to random shards, as with AUTO, but the stream description does not report AUTO.
 #[tokio::test(start_paused = true)]
 async fn undeclared_auto_stream_is_not_rate_limited() {
     let rng = Arc::new(Mutex::new(Rng::with_seed(1)));

@@ -29,7 +29,6 @@ const LATE_WRITE_TIME: Duration = Duration::from_secs(10);
 
 pub struct Outcome {
     pub watched: Watched<Timeout<SimService>>,
-    /// Records that were withdrawn or that failed.
     pub undelivered: Vec<Undelivered>,
     pub failed: usize,
     pub stream: SimStream,
@@ -37,11 +36,6 @@ pub struct Outcome {
     pub written: Vec<Written>,
 }
 
-/// Sends the records of a scenario.
-///
-/// # Errors
-///
-/// Returns an error if the sink fails or does not settle all records in time.
 pub async fn run(scenario: &Scenario) -> Result<Outcome, String> {
     let stream = scenario.stream();
     let service = ServiceBuilder::new().layer(TimeoutLayer::new(ms(1_000)));
@@ -91,11 +85,6 @@ fn settle_time(scenario: &Scenario) -> Duration {
 }
 
 impl Outcome {
-    /// Checks that the sink has kept its guarantees.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first violation.
     pub fn check(&self, scenario: &Scenario) -> Result<(), String> {
         let keeps_order = scenario.ordering == RecordOrdering::PerKey && !scenario.late_writes;
         let account =
@@ -185,20 +174,10 @@ impl Outcome {
     }
 }
 
-/// Runs and checks the scenario of a seed, like [`check_scenario`].
-///
-/// # Errors
-///
-/// Returns the first violation, or an error if the run panicked.
 pub fn check(seed: u64) -> Result<Outcome, String> {
     check_scenario(&Scenario::new(seed))
 }
 
-/// Runs a scenario on virtual time and checks the results.
-///
-/// # Errors
-///
-/// Returns the first violation, or an error if the run panicked.
 pub fn check_scenario(scenario: &Scenario) -> Result<Outcome, String> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().expect("the runtime is valid");

@@ -19,7 +19,6 @@ pub fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Method by which the stream assigns records to shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routing {
     Key,
@@ -139,8 +138,7 @@ impl Scenario {
         self
     }
 
-    /// Returns a scenario without faults: one shard with the default quota, an offered rate of half the quota, and a
-    /// sink with default settings.
+    /// Returns a scenario without faults that offers half the default quota of one shard.
     pub fn calm(seed: u64) -> Self {
         Self {
             seed,
@@ -273,7 +271,6 @@ fn latency(rng: &mut Rng) -> Latency {
     }
 }
 
-/// Draws the throttling probability, from 1 in 10,000 to 1 in 2, or 0.
 fn throttles(rng: &mut Rng) -> f64 {
     if rng.bool() { 0.5 * 5_000.0_f64.powf(-rng.f64()) } else { 0.0 }
 }

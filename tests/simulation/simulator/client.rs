@@ -28,7 +28,6 @@ fn sdk_entry(key: &str, data: &[u8]) -> PutRecordsRequestEntry {
     entry.data(Blob::new(data)).build().unwrap()
 }
 
-/// Reads all open and closed shards and returns the payloads by shard ID.
 async fn read_all(client: &Client) -> HashMap<String, Vec<Vec<u8>>> {
     let shards = client.list_shards().stream_name("example").send().await.unwrap();
     let mut read = HashMap::new();

@@ -10,9 +10,7 @@ pub struct FaultPlan {
     /// The part of `stream` that affects poison records.
     pub poison: Faults,
     pub late_writes: bool,
-    /// Set to `true` if some requests fail with an error of [`INVALID`].
     pub invalid: bool,
-    /// Set to `true` if some requests fail with an error of [`FATAL`].
     pub fatal: bool,
     /// Fraction of responses that are corrupted.
     pub corrupted: f64,
@@ -61,13 +59,11 @@ const INVALID: [(&str, u16); 4] = [
 ];
 
 impl FaultPlan {
-    /// Returns a plan in which only single entries fail.
     pub fn failed_entries(rng: &mut Rng) -> Self {
         let faults = Faults::default().with_internal_failures(0.4 * rng.f64());
         Self { stream: faults, ..Self::default() }
     }
 
-    /// Adds faults for requests or entries that contain [`POISON`].
     pub fn with_poison(mut self, rng: &mut Rng) -> Self {
         let whole = one_of(
             rng,
@@ -122,7 +118,6 @@ impl FaultPlan {
     }
 }
 
-/// Draws the throttling probability, from 1 in 10,000 to 1 in 2, or 0.
 fn throttles(rng: &mut Rng, calm: bool) -> f64 {
     let share = 0.5 * 5_000.0_f64.powf(-rng.f64());
     if super::rarely(rng, 3) && !calm { share } else { 0.0 }

@@ -43,7 +43,6 @@ pub struct Scenario {
     pub events: Vec<(Duration, Event)>,
     /// Duration of a credentials outage that starts after all other faults.
     pub credentials_outage: Option<Duration>,
-    /// Set to `true` if an event switches the stream to AUTO.
     pub switches_distribution: bool,
     pub stack: Stack,
     pub settings: Settings,
@@ -210,8 +209,7 @@ impl Scenario {
         builder.build().expect("the settings are valid")
     }
 
-    /// Returns the maximum number of buffered bytes. The last record can exceed the buffer limit. With a producer, the
-    /// last two records can.
+    /// The last record, or with a producer the last two, can exceed the buffer limit.
     pub fn max_buffer_bytes(&self) -> usize {
         let excess = if matches!(self.caller, Caller::Owner(_)) { 1 } else { 2 };
         self.settings.buffer_bytes + excess * self.settings.limits.record_bytes()

@@ -30,7 +30,6 @@ pub struct Settings {
     pub dead_letters: DeadLetters,
 }
 
-/// The dead-letter handler of the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadLetters {
     None,
@@ -84,7 +83,6 @@ impl Settings {
         }
     }
 
-    /// Enables ordered aggregation by shard, with several requests in flight.
     pub fn with_ordered_aggregates(self, rng: &mut Rng) -> Self {
         Self {
             limits: self.limits.with_request_entries(one_of(rng, &[2, 10, 500])),
@@ -100,12 +98,10 @@ impl Settings {
         }
     }
 
-    /// Enables shard listings. The sink uses them to verify the shards of aggregates.
     pub fn with_shard_listing(self) -> Self {
         Self { lists_shards: true, ..self }
     }
 
-    /// Returns `true` if the sink describes the stream and rejects AUTO.
     pub fn refuses_auto(&self) -> bool {
         self.describes && (self.aggregates() || self.ordering == RecordOrdering::PerKey)
     }

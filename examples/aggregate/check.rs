@@ -11,7 +11,6 @@ use kinesis_sink::shard::{HashRange, Shard, hash_of};
 
 use super::events::{Events, number};
 
-/// Counts of the records and events read from a stream.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found {
     /// Number of Kinesis records.
@@ -24,7 +23,6 @@ pub struct Found {
     pub kib: u64,
     /// Number of events that a KCL consumer receives, without duplicates.
     pub events: u64,
-    /// Number of duplicate events.
     pub duplicated: u64,
     /// Number of events in aggregates that the KCL discards because a member does not belong to the shard.
     pub misplaced: u64,

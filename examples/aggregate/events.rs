@@ -4,10 +4,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 use kinesis_sink::Record;
 
-/// Size of an event in bytes.
 pub const EVENT_BYTES: usize = 100;
 
-/// A sequence of `count` events from `devices` devices.
 #[derive(Debug, Clone, Copy)]
 pub struct Events {
     pub count: u32,

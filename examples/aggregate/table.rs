@@ -8,7 +8,6 @@ use kinesis_sink::status::Totals;
 
 use crate::check::Found;
 
-/// The result of a run with one aggregation setting.
 pub struct Run {
     pub aggregation: Aggregation,
     pub totals: Totals,

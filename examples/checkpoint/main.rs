@@ -88,8 +88,7 @@ async fn resume(remote: &Remote, file: &Path, checkpoint: &Path) -> anyhow::Resu
 
 /// Forwards the lines after the checkpoint, and advances the checkpoint.
 ///
-/// When a line is delivered, all lines before it have been delivered too, because `put_all` returns outcomes in the
-/// order of the lines.
+/// All lines before a delivered line are delivered too, because `put_all` returns outcomes in the order of the lines.
 async fn forward(
     client: &Client,
     stream: &str,

@@ -94,8 +94,7 @@ async fn fan_in(arguments: &Arguments, producer: Producer) -> anyhow::Result<Rep
         () = producer.closed() => println!("producer stopped"),
         () = print_progress(&producer) => {}
     }
-    // The sensors must stop before the producer is closed, so that `stopped` contains a receipt for each accepted
-    // reading.
+    // The sensors must stop before the producer is closed, so that each accepted reading has a receipt in `stopped`.
     stop.send_replace(true);
     let stopped = join_all(sensors).await;
     let closed = tokio::select! {

@@ -9,7 +9,6 @@ use kinesis_sink::{Delivery, Error, Producer, Receipt, Record, Undelivered};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// Outcomes of the readings.
 #[derive(Debug, Default)]
 pub struct Report {
     pub delivered: Vec<Bytes>,
@@ -45,7 +44,6 @@ impl Report {
     }
 }
 
-/// The outcomes and the pending receipts of the readings sent by one task.
 #[derive(Default)]
 pub struct Readings {
     report: Report,
@@ -63,7 +61,6 @@ impl Readings {
         }
     }
 
-    /// Awaits the pending receipts.
     pub async fn settled(mut self) -> Report {
         while let Some((reading, outcome)) = self.receipts.next().await {
             self.report.record(reading, outcome);

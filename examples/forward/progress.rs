@@ -16,7 +16,6 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Creates the progress output for a source. `total_bytes` is the size of the source, if known.
     pub fn new(total_bytes: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(total_bytes));
         Self { lines: 0, bytes: 0, total_bytes, bar, last_line: Instant::now() }

@@ -146,8 +146,7 @@ async fn serve(
             Err(_) => pending().await,
         }
     };
-    // The shutdown completes when all pending requests have a response. The timeout is necessary because a request can
-    // wait for its delivery, or its body might never arrive.
+    // A request can wait for its delivery, or its body might never arrive, so the shutdown needs a timeout.
     let mut serving = pin!(axum::serve(listener, app).with_graceful_shutdown(stop).into_future());
     let served = tokio::select! {
         served = &mut serving => Some(served),

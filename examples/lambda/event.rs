@@ -1,6 +1,4 @@
-//! An event with SQS messages, and the partial batch response.
-//!
-//! The response types of the event source mapping must include `ReportBatchItemFailures`.
+//! An SQS event and the partial batch response, for mappings with the response type `ReportBatchItemFailures`.
 
 use serde::{Deserialize, Serialize};
 

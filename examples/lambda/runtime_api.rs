@@ -52,7 +52,6 @@ impl RuntimeApi {
         Ok(Self { address, events, answers, server })
     }
 
-    /// Returns the environment variables of the function.
     pub fn environment(&self) -> [(&'static str, &str); 4] {
         [
             ("AWS_LAMBDA_RUNTIME_API", &self.address),
@@ -62,7 +61,6 @@ impl RuntimeApi {
         ]
     }
 
-    /// Sends an event to the function and returns the response of the function.
     pub async fn invoke(&mut self, event: String) -> anyhow::Result<Bytes> {
         self.events.send(event).ok().context("Lambda Runtime API has stopped")?;
         let answer = tokio::time::timeout(TIMEOUT, self.answers.recv()).await;

@@ -17,7 +17,6 @@ const BURST_RATE: u64 = 5_000;
 /// Records per second that the second producer sends to one shard. The shard accepts 1,000.
 const COMPETING_RATE: u64 = 700;
 
-/// A phase of the load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
     pub name: &'static str,

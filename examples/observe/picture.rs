@@ -22,9 +22,7 @@ const GRID: RGBColor = RGBColor(225, 225, 225);
 const PHASE_COLORS: [RGBColor; 3] =
     [RGBColor(255, 255, 255), RGBColor(233, 240, 247), RGBColor(252, 240, 222)];
 
-/// Colors that color-blind readers can distinguish.
-///
-/// The palette is from Okabe and Ito, "Color Universal Design", 2008.
+/// Colors that color-blind readers can distinguish, from Okabe and Ito, "Color Universal Design", 2008.
 const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The samples of all metrics at one point in time.
 #[derive(Debug, Clone, Default)]
 pub struct Scrape {
     samples: Vec<Sample>,
@@ -31,20 +30,17 @@ impl Scrape {
         self.named(name).map(|sample| sample.value).sum()
     }
 
-    /// Returns the sum of the samples in which `label` has the value `value`.
     pub fn sum_of(&self, name: &str, label: &str, value: &str) -> f64 {
         let has = |sample: &&Sample| sample.labels.get(label).is_some_and(|known| known == value);
         self.named(name).filter(has).map(|sample| sample.value).sum()
     }
 
-    /// Returns all values of a label.
     pub fn labels(&self, name: &str, label: &str) -> BTreeSet<String> {
         self.named(name).filter_map(|sample| sample.labels.get(label)).cloned().collect()
     }
 
-    /// Estimates a quantile of the values recorded since the scrape `before`. Returns `None` if there are no values.
-    ///
-    /// Like Prometheus, it assumes a uniform distribution within each bucket.
+    /// Estimates a quantile of the values since `before`, or returns `None` if there are none. Like Prometheus,
+    /// this assumes a uniform distribution within each bucket.
     pub fn quantile(&self, before: &Self, name: &str, quantile: f64) -> Option<f64> {
         let buckets = format!("{name}_bucket");
         let count =

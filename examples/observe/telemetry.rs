@@ -38,9 +38,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Installs the metrics recorder and starts the endpoint.
-    ///
-    /// Must be called before a sink is built, because the sink registers its metrics at that time.
+    /// Starts the endpoint. Must be called before a sink is built, because the sink registers its metrics at that time.
     pub fn listen(address: SocketAddr) -> anyhow::Result<Self> {
         let mut builder = PrometheusBuilder::new().with_http_listener(address);
         for (name, buckets) in BUCKETS {

@@ -44,8 +44,7 @@ impl Demonstration {
         })?)
     }
 
-    /// Simulates a crash by aborting the driver, which drops the buffered records. If only the producer were dropped,
-    /// the driver would deliver them.
+    /// Simulates a crash by aborting the driver. If only the producer were dropped, the driver would send its records.
     async fn crash(&self) -> anyhow::Result<()> {
         let (producer, driver) = self.sink()?.into_producer();
         let driver = tokio::spawn(driver);

@@ -21,7 +21,6 @@ const REVOCATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The offset after the last delivered message of each partition.
 type Offsets = BTreeMap<u32, u64>;
 
-/// Forwards all messages and commits their offsets, until the end of the log.
 pub async fn forward(consumer: Consumer, producer: &Producer) -> anyhow::Result<()> {
     while let Some(revoked) = forward_until_revoked(&consumer, producer).await? {
         consumer.release(&revoked);
@@ -29,10 +28,9 @@ pub async fn forward(consumer: Consumer, producer: &Producer) -> anyhow::Result<
     Ok(())
 }
 
-/// Forwards messages and commits offsets until partitions are revoked or the log ends.
+/// Forwards messages until partitions are revoked, and returns them. Returns `None` at the end of the log.
 ///
-/// Returns the revoked partitions, or `None` at the end of the log. When a message is delivered, the offset after it
-/// can be committed, because `put_all` returns outcomes in the order of the messages.
+/// The offset after a delivered message can be committed, because `put_all` returns outcomes in message order.
 async fn forward_until_revoked(
     consumer: &Consumer,
     producer: &Producer,

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// The result of polling a consumer.
 pub enum Event {
     Messages(Vec<Message>),
     /// Partitions that the consumer must release.
@@ -133,7 +132,6 @@ impl Consumer {
         }
     }
 
-    /// Releases partitions that the coordinator has revoked.
     pub fn release(&self, partitions: &[u32]) {
         lock(&self.position).assigned.retain(|(assigned, _)| !partitions.contains(assigned));
         self.release.send_replace(true);

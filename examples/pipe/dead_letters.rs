@@ -74,7 +74,6 @@ fn explicit_key(record: &Record) -> Option<&str> {
 }
 
 impl DeadLetters {
-    /// Opens the file for appending, and creates the file if it does not exist.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -91,7 +90,6 @@ impl DeadLetters {
         self.lock().written
     }
 
-    /// Returns the write error, if one occurred. Nothing is written after an error.
     pub fn take_error(&self) -> Option<io::Error> {
         self.lock().error.take()
     }
@@ -102,9 +100,7 @@ impl DeadLetters {
         self.write(&DeadLetter::new("bad_input", message, rejected.data.as_ref()))
     }
 
-    /// Writes a line. Returns `false` on error.
-    ///
-    /// The call blocks if the file is slow. This also blocks the input, which limits the number of records in memory.
+    /// Writes a line. Returns `false` on error. Blocking on a slow file limits the number of records in memory.
     fn write(&self, letter: &DeadLetter<'_>) -> bool {
         let mut inner = self.lock();
         if inner.error.is_some() {

@@ -1,5 +1,3 @@
-//! Forwards input frames to the sink.
-
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -181,9 +179,7 @@ impl Forwarder {
     }
 }
 
-/// Polls the sink until it is ready, and then the input for the next frame. The frame can then be sent without a wait.
-///
-/// If the caller stops polling, no frame is lost.
+/// Polls the sink until it is ready, and then the input, so that no frame is lost if the caller stops polling.
 fn poll_next(
     sink: &mut KinesisSink,
     input: &mut Input,

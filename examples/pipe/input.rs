@@ -13,7 +13,6 @@ const READ_BYTES: usize = 128 * 1024;
 
 const LENGTH_BYTES: usize = 4;
 
-/// The UTF-8 byte order mark. At the start of the input, it is not part of the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 pub type Input = FramedRead<Stdin, FrameDecoder>;
@@ -22,7 +21,6 @@ pub fn open(format: Format) -> Input {
     FramedRead::with_capacity(stdin(), FrameDecoder::new(format), READ_BYTES)
 }
 
-/// A part of the input from which a record can be built.
 pub enum Frame {
     /// A complete frame. A line includes its line break, if there is one.
     Complete(Bytes),
@@ -41,10 +39,7 @@ pub enum InputError {
     Truncated,
 }
 
-/// Splits the input into frames.
-///
-/// Frames are copied, because a slice of the read buffer would keep the whole buffer in memory until the record is
-/// delivered.
+/// Splits the input into frames. Copies them, because a slice would keep the whole read buffer in memory.
 pub enum FrameDecoder {
     Lines {
         /// Set to `true` after the check for a byte order mark at the start of the input.

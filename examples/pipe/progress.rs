@@ -41,7 +41,6 @@ impl Progress {
         ));
     }
 
-    /// Prints that the records read so far are still being sent, and how to abort this.
     pub fn print_draining(&self, interrupt: Interrupt) {
         if !self.quiet {
             let text = format_args!(

@@ -1,5 +1,3 @@
-//! Builds records and their partition keys from frames.
-
 use bytes::Bytes;
 use kinesis_sink::Record;
 use kinesis_sink::record::Key;
@@ -10,7 +8,6 @@ use crate::arguments::{Arguments, Format};
 use crate::frame_error::FrameError;
 use crate::input::{Frame, without_line_break};
 
-/// The source of partition keys.
 pub enum KeySource {
     Random,
     Field { number: u32, delimiter: char },
@@ -23,7 +20,6 @@ pub struct RecordBuilder {
     key: KeySource,
 }
 
-/// A frame that cannot be sent as a record.
 pub struct RejectedFrame {
     pub error: FrameError,
     /// Data of the frame. `None` if the frame was too long to be buffered.
@@ -36,7 +32,6 @@ impl RecordBuilder {
         Self { format, keep_newline, key: arguments.key_source() }
     }
 
-    /// Returns the noun for a frame of this format.
     pub fn frame_name(&self) -> &'static str {
         match self.format {
             Format::Lines | Format::Ndjson => "line",
@@ -114,7 +109,6 @@ fn field_key(text: &[u8], number: u32, delimiter: char) -> Result<Key, FrameErro
     unreachable!("a line has at most one field more than bytes")
 }
 
-/// Parses a JSON pointer from the command line.
 pub fn parse_pointer(text: &str) -> Result<String, String> {
     if !text.is_empty() && !text.starts_with('/') {
         return Err("a JSON pointer must start with /, as in /user/id".to_owned());

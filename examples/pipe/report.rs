@@ -7,7 +7,6 @@ use kinesis_sink::status::Totals;
 use crate::input::InputError;
 use crate::interrupts::Interrupt;
 
-/// Counts of what was read from the input.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadCounts {
     /// Number of length-prefixed frames or of lines. Blank lines are included.
@@ -15,11 +14,9 @@ pub struct ReadCounts {
     pub records: u64,
     /// Size of the records in bytes, without separators.
     pub bytes: u64,
-    /// Number of frames that could not be sent as records.
     pub rejected: u64,
 }
 
-/// The reason why reading stopped.
 #[derive(Debug)]
 pub enum StopReason {
     EndOfInput,
@@ -59,7 +56,6 @@ impl UndeliveredCounts {
     }
 }
 
-/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
     pub stop: StopReason,

@@ -36,7 +36,6 @@ impl State {
 /// Number of records per page. The account consists of pages so that it can grow without copying states.
 const PAGE: usize = 64 * 1024;
 
-/// The states of all records, indexed by record number.
 #[derive(Debug, Default)]
 pub struct Account {
     pages: Vec<Box<[State]>>,
@@ -44,16 +43,12 @@ pub struct Account {
     counts: Counts,
 }
 
-/// Counts of records and duplicates since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Records accepted by the producer.
     pub accepted: u64,
-    /// Records whose receipts returned a delivery.
     pub delivered: u64,
     /// Records whose receipts returned an error.
     pub returned: u64,
-    /// Duplicates on the stream.
     pub duplicated: u64,
     /// Duplicates that are not explained by a request with an unknown outcome.
     pub unexplained: u64,
@@ -61,7 +56,6 @@ pub struct Counts {
     pub damaged: u64,
 }
 
-/// Counts of missing records and of missing outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Missing {
     /// Delivered records that are not on the stream.
@@ -117,14 +111,12 @@ impl Account {
         self.counts
     }
 
-    /// Returns the memory use of the account in bytes.
     pub fn bytes(&self) -> u64 {
         (self.pages.len() * PAGE) as u64
     }
 
-    /// Counts missing records and missing outcomes.
-    ///
-    /// Because the reader lags behind the senders, a record counts as lost only if two consecutive checks miss it.
+    /// Counts missing records and missing outcomes. Because the reader lags behind the senders, a record counts as lost
+    /// only if two consecutive checks miss it.
     pub fn check_missing(&mut self) -> Missing {
         let mut missing = Missing::default();
         for state in self.pages.iter_mut().flat_map(|page| page.iter_mut()) {

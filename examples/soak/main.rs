@@ -37,7 +37,6 @@ use self::report::{Reporter, Verdict};
 use self::senders::SharedAccount;
 use self::server::Server;
 
-/// Timeout after which a lost request is retried.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout for closing the producer. The shards accept a full buffer in less time, even with faults in between.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,5 +1,3 @@
-//! Payloads that contain the number of their record and can be verified.
-
 use bytes::Bytes;
 use fastrand::Rng;
 

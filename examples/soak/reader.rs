@@ -1,5 +1,3 @@
-//! Reads the records on the stream and deletes them from the server.
-
 use std::time::Duration;
 
 use ferrokinesis::store::Store;
@@ -14,12 +12,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time without a new record after which the stream counts as read to its end. It exceeds the duration of any fault.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads until `written` is `true` and no more records arrive. While `write_lock` is locked, the server handles no
-/// requests.
+/// Reads until `written` is `true` and no more records arrive. Locking `write_lock` pauses the server.
 ///
-/// This function accesses the server storage directly instead of calling `GetRecords`. The server assigns sequence
-/// numbers before it stores records, so `GetRecords` can skip records that are written concurrently. In addition,
-/// records must be deleted to limit the memory use of the server.
+/// Accesses the server storage, because `GetRecords` can skip records that are written concurrently: the server assigns
+/// sequence numbers before it stores records. Deletes the records read, to limit the memory use of the server.
 pub async fn read(
     store: &Store,
     write_lock: &RwLock<()>,

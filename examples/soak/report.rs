@@ -11,7 +11,6 @@ use crate::senders::SharedAccount;
 const SECONDS_PER_LINE: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Samples memory use and prints the progress.
 pub struct Reporter {
     account: Arc<SharedAccount>,
     outcomes: Arc<Outcomes>,
@@ -21,7 +20,6 @@ pub struct Reporter {
     hits: Hits,
 }
 
-/// The result of a run.
 #[derive(Debug)]
 pub struct Verdict {
     counts: Counts,

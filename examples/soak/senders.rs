@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use crate::account::Account;
 use crate::payload::payload;
 
-/// An account that the senders, the reader, and the reporter share.
 #[derive(Debug, Default)]
 pub struct SharedAccount(Mutex<Account>);
 

@@ -35,7 +35,6 @@ impl Server {
         Ok(Self { client, endpoint, reader: tokio::spawn(read) })
     }
 
-    /// Waits until the reader has read all records of the stream.
     pub async fn read_to_end(self) -> anyhow::Result<()> {
         self.reader.await.context("the reader panicked")
     }

@@ -1,5 +1,3 @@
-//! Forwards the lines of a connection.
-
 use futures::{SinkExt, StreamExt, TryStreamExt};
 use kinesis_sink::{Producer, Record};
 use tokio::io::AsyncRead;
@@ -8,9 +6,8 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 /// Maximum length of a line in bytes. A longer line ends the connection.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Forwards all lines of `input`, waits until they are delivered, and returns their number.
-///
-/// While the buffer of the producer is full, no input is read, so the sender experiences backpressure.
+/// Forwards all lines of `input`, and returns their number once they are delivered. While the buffer of the producer is
+/// full, no input is read, so the sender experiences backpressure.
 pub async fn forward(input: impl AsyncRead, producer: Producer) -> anyhow::Result<u64> {
     let mut lines = 0;
     let forwarded = FramedRead::new(input, LinesCodec::new_with_max_length(MAX_LINE_BYTES))

@@ -26,17 +26,13 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a server that has one stream with `shards` shards.
-    ///
-    /// If `enforce_limits` is `true`, each shard is limited to 1,000 records and 1 MiB per second.
+    /// Starts a server with one stream. `enforce_limits` limits each shard to 1,000 records and 1 MiB per second.
     #[allow(dead_code, reason = "not every user of this module calls it")]
     pub async fn start(shards: i32, enforce_limits: bool) -> anyhow::Result<Self> {
         Self::start_in(shards, enforce_limits, |app| app).await
     }
 
-    /// Starts a server whose router is modified by `wrap`.
-    ///
-    /// Middleware can extract the client address with `axum::extract::ConnectInfo<SocketAddr>`.
+    /// Starts a server with a router changed by `wrap`. Middleware can extract the client's `ConnectInfo<SocketAddr>`.
     pub async fn start_in(
         shards: i32,
         enforce_limits: bool,
@@ -67,7 +63,6 @@ impl Embedded {
         Ok(Self { client, endpoint, store, server })
     }
 
-    /// Creates another stream.
     #[allow(dead_code, reason = "not every user of this module calls it")]
     pub async fn add_stream(&self, stream: &str, shards: i32) -> anyhow::Result<()> {
         create_stream(&self.client, stream, shards).await
@@ -81,7 +76,6 @@ impl Embedded {
         &self.endpoint
     }
 
-    /// Returns the storage of the server.
     #[allow(dead_code, reason = "not every user of this module calls it")]
     pub fn store(&self) -> &Store {
         &self.store

@@ -4,9 +4,7 @@ use clap::Parser;
 
 use crate::logs;
 
-/// Parses the command line, runs `example`, and returns the exit code of the process.
-///
-/// The log level is INFO, which includes the start and the end of an outage.
+/// Parses the command line, runs `example`, and returns the exit code. The log level is INFO, which shows outages.
 #[allow(dead_code, reason = "examples that set up their own log call `exit_code`")]
 pub async fn run<A: Parser>(example: impl AsyncFnOnce(A) -> anyhow::Result<()>) -> ExitCode {
     let arguments = A::parse();

@@ -16,9 +16,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "not every user of this module needs both variants")]
 pub enum From {
-    /// The oldest record on the stream.
     Start,
-    /// The next record that is written to the stream.
     Now,
 }
 
@@ -29,12 +27,10 @@ pub struct ReadBack {
     expected_counts: HashMap<Bytes, usize>,
 }
 
-/// The result of [`ReadBack::finish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Found {
     /// Number of expected records that were found, without duplicates.
     pub records: usize,
-    /// Number of expected records that were not found.
     pub missing: usize,
     /// Number of records found in addition to those sent.
     pub duplicated: usize,
@@ -57,14 +53,11 @@ impl ReadBack {
         Ok(Self { client: client.clone(), iterators, expected_counts: HashMap::new() })
     }
 
-    /// Adds a sent record to the expected records.
     pub fn expect(&mut self, data: Bytes) {
         *self.expected_counts.entry(data).or_default() += 1;
     }
 
     /// Reads until all expected records are found and each shard is read to its tip.
-    ///
-    /// If no expected record arrives for 10 seconds, the remaining ones count as missing.
     pub async fn finish(self) -> anyhow::Result<Found> {
         let sent: usize = self.expected_counts.values().sum();
         let mut counts: HashMap<Bytes, usize> = HashMap::new();
@@ -117,7 +110,6 @@ impl ReadBack {
 }
 
 impl Found {
-    /// Returns an error if records are missing.
     #[allow(dead_code, reason = "not every user of this module calls it")]
     pub fn ensure_complete(&self) -> anyhow::Result<()> {
         anyhow::ensure!(self.missing == 0, "{} records are missing in the stream", self.missing);

@@ -1,5 +1,3 @@
-//! Connects to the stream named by the command-line options.
-
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -28,12 +26,10 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Returns `true` if at least one of the options is given.
     pub fn is_set(&self) -> bool {
         self.stream.is_some() || self.region.is_some() || self.endpoint.is_some()
     }
 
-    /// Returns the name or the ARN of the stream.
     pub fn stream(&self) -> &str {
         self.stream.as_deref().unwrap_or("example")
     }
@@ -73,9 +69,7 @@ async fn client(arguments: &Remote) -> anyhow::Result<Client> {
     }
 }
 
-/// Checks the configuration before the first record is read.
-///
-/// `AccessDeniedException` is not an error, because permission to write does not include `DescribeStreamSummary`.
+/// Checks the stream. Ignores `AccessDeniedException`: permission to write does not include `DescribeStreamSummary`.
 async fn check_stream(client: &Client, stream: &str) -> anyhow::Result<()> {
     let id: StreamId = stream.parse()?;
     let region = client.config().region().map(|region| region.as_ref());

@@ -1,5 +1,3 @@
-//! The signals that shut down a service.
-
 use std::io;
 
 /// Completes on Ctrl-C or on SIGTERM, which service managers and container runtimes send.

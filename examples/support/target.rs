@@ -1,5 +1,3 @@
-//! The stream to which an example sends.
-
 use aws_sdk_kinesis::Client;
 use kinesis_sink::SinkBuilder;
 use kinesis_sink::{BuildError, KinesisSink};
@@ -16,8 +14,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Connects to the stream named by `remote`. If `remote` names no stream, starts an embedded server that has
-    /// `shards` shards and enforces their limits.
+    /// Connects to the stream named by `remote`, or starts an embedded server that enforces the limits of its shards.
     pub async fn open(remote: &Remote, shards: i32) -> anyhow::Result<Self> {
         if remote.is_set() {
             let client = remote.connect().await?;

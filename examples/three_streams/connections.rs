@@ -16,12 +16,10 @@ use axum::response::Response;
 pub struct Connections(Arc<Mutex<HashMap<SocketAddr, BTreeSet<String>>>>);
 
 impl Connections {
-    /// Adds the middleware to a server.
     pub fn observe(&self, app: Router) -> Router {
         app.layer(from_fn_with_state(self.clone(), record))
     }
 
-    /// Returns the streams of each connection.
     pub fn streams(&self) -> Vec<BTreeSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }

@@ -63,8 +63,7 @@ async fn main() -> anyhow::Result<()> {
     for event in (0..EVENTS).map(event) {
         let (stream, record) = (event.stream(), Record::from(serde_json::to_vec(&event)?));
         read_backs.get_mut(stream).context("unknown stream")?.expect(record.data().clone());
-        // If the buffer for one stream is full, the events for the other streams wait too. To avoid this, use one task
-        // per stream, or `try_send`.
+        // If the buffer of one stream is full, the others wait too. One task per stream, or `try_send`, avoids this.
         producers[stream].send(record).await?;
     }
     try_join_all(producers.values().map(Producer::close)).await?;

@@ -51,7 +51,6 @@ impl Gate {
         self.address
     }
 
-    /// Resets the open connections.
     pub fn reset(&self) {
         self.state.send_modify(|state| state.resets += 1);
     }
@@ -64,12 +63,10 @@ impl Gate {
         });
     }
 
-    /// Makes the open connections fail silently, without closing them.
     pub fn kill(&self, death: Death) {
         self.state.send_modify(|state| state.deaths = (state.deaths.0 + 1, death));
     }
 
-    /// Stops forwarding data.
     pub fn stall(&self) {
         self.state.send_modify(|state| state.is_stalled = true);
     }
@@ -127,8 +124,7 @@ async fn connect(mut client: TcpStream, server: SocketAddr, state: watch::Sender
     }
 }
 
-/// Forwards data until either side closes the connection. If the connection fails in one of the ways in `deaths`,
-/// discards the data instead.
+/// Forwards data until either side closes the connection. Discards data if one of `deaths` affects the connection.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,

@@ -15,7 +15,6 @@ use super::{Fault, Faults};
 
 type Answer = Result<PutRecordsResponse, PutRecordsError>;
 
-/// A service that injects faults into requests.
 #[derive(Debug, Clone)]
 pub struct FaultInjector {
     inner: PutRecords,

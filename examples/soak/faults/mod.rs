@@ -1,5 +1,3 @@
-//! Faults that affect requests, entries, and connections.
-
 mod gate;
 mod injector;
 mod outcomes;
@@ -21,7 +19,6 @@ const AFFECTED_FRACTION: f64 = 0.5;
 /// Maximum duration of a fault. It exceeds the request timeout, so that a request can be written after its timeout.
 const MAX_FAULT_MILLIS: u64 = 3_000;
 
-/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Rejected,
@@ -58,7 +55,6 @@ impl Fault {
     ];
 }
 
-/// The current fault, and the number of times that each fault occurred.
 #[derive(Debug)]
 pub struct Faults {
     current: Mutex<(Option<Fault>, Rng)>,
@@ -110,7 +106,6 @@ impl Faults {
         }
     }
 
-    /// Ends the current fault.
     pub fn end(&self, gate: &Gate) {
         let ended = self.current().0.take();
         let reset_connections = gate.open();

@@ -24,13 +24,11 @@ impl Outcomes {
         Self { account, unknown: AtomicU64::new(0), in_flight: AtomicU64::new(0) }
     }
 
-    /// Returns the number of entries that might have been written before they were retried. Each of them can cause a
-    /// duplicate.
+    /// Returns the number of entries that might have been written before a retry, which can cause duplicates.
     pub fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of entries in flight.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -57,7 +55,6 @@ impl Outcomes {
     }
 }
 
-/// A service that counts the outcomes of its requests.
 #[derive(Debug, Clone)]
 pub struct OutcomeRecorder<S> {
     inner: S,

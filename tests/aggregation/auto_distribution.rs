@@ -40,8 +40,7 @@ fn record(number: usize, keys: usize) -> Record {
     Record::from((format!("key-{}", number % keys), format!("{number:06}")))
 }
 
-/// Returns the numbers of the records received by a KCL consumer. The KCL discards an aggregate if any member is
-/// outside the shard's hash range.
+/// Reads the stream like the KCL, which discards an aggregate if any member is outside the shard's hash range.
 fn found(stream: &SimStream) -> HashSet<usize> {
     let ranges: HashMap<String, HashRange> =
         stream.shards().iter().map(|shard| (shard.id().to_owned(), shard.range())).collect();
@@ -60,10 +59,8 @@ fn found(stream: &SimStream) -> HashSet<usize> {
     found
 }
 
-/// Sends records, and switches the stream to AUTO after the first 30 %.
-///
-/// Returns the number of lost records, the number of records reported as delivered, and the first error. A record is
-/// lost if it is reported as delivered, but a KCL consumer does not receive it.
+/// Switches the stream to AUTO after 30 % of the records. Returns the numbers of lost and of delivered records, and the
+/// first error. A lost record is reported as delivered, but a KCL consumer does not receive it.
 async fn send_through_switch(
     stream: &SimStream,
     mut sink: KinesisSink,
@@ -156,8 +153,7 @@ async fn ordered_sink_rejects_auto_stream() {
     assert_eq!(stream.stats().descriptions, 1);
 }
 
-/// [`StreamInfo`] that describes the stream in every third call, starting with the first. All other calls fail or never
-/// complete.
+/// Describes the stream in every third call, starting with the first. All other calls fail or never complete.
 #[derive(Clone)]
 struct Unreliable {
     stream: SimStream,

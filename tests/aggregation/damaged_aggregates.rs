@@ -152,7 +152,6 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
             bytes.splice(index..index, repeated);
         }
         _ => {
-            // Inserts a large varint, a field or the start of one, or a group.
             let index = rng.usize(..=bytes.len());
             let fields: [&[u8]; 5] = [
                 b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",

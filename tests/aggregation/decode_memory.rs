@@ -13,7 +13,6 @@ fn with_peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
     (result, (alloc::peak() - before) as usize)
 }
 
-/// Asserts the number of members and the memory bound. Returns the maximum number of allocated bytes.
 fn decode_peak(case: &str, data: &Bytes, members: usize) -> usize {
     let (decoded, peak) = with_peak(|| deaggregate(data).count());
     assert_eq!(members, decoded, "{case}");

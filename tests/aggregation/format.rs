@@ -28,7 +28,6 @@ fn read(member: &Member) -> Read {
     (key, member.explicit_hash_key(), member.data().clone())
 }
 
-/// Asserts that `deaggregate` returns `data` unchanged as a single member.
 fn assert_plain(data: &Bytes) {
     let mut members = deaggregate(data);
     assert!(!members.is_aggregate());
@@ -84,8 +83,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
     vec(member, 1..300)
 }
 
-/// Returns the prost message that `encode` should write for `members`. Each table lists every entry once, in the order
-/// of first use.
+/// Returns the message that `encode` should write. Each table lists every entry once, in the order of first use.
 fn derived(members: &[Member]) -> AggregatedRecord {
     fn index(table: &mut Vec<String>, entry: String) -> u64 {
         let index = table.iter().position(|known| *known == entry).unwrap_or(table.len());
@@ -105,9 +103,7 @@ fn derived(members: &[Member]) -> AggregatedRecord {
     message
 }
 
-/// Encodes a message in a form that this crate can read but never writes. The tables follow the records, both the
-/// message and its records contain unknown fields of several wire types, and each record contains tags and repeats its
-/// required fields.
+/// Encodes a message that this crate can read but never writes: late tables, unknown fields, tags, and repeated fields.
 fn unusual(message: &AggregatedRecord) -> Vec<u8> {
     let unknown: [&[u8]; 4] = [
         b"\x78\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", // field 15: the largest varint

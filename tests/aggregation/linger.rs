@@ -20,7 +20,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use tower::{BoxError, Service};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// Duration for which the source yields records.
 const RUN_TIME: Duration = Duration::from_secs(10);
 const RECORD_BYTES: usize = 100;
 

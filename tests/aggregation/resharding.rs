@@ -35,7 +35,6 @@ fn builder(aggregation: Aggregation) -> SinkBuilder {
 fn record(number: usize) -> Record {
     let key = format!("key-{}", number % KEYS);
     let data = format!("{number:06} {}", "x".repeat(60));
-    // One record in ten has an explicit hash key.
     match number % 10 {
         3 => Record::from((key, data)).with_explicit_hash_key(number as u128 * (1 << 114)),
         _ => Record::from((key, data)),
@@ -72,7 +71,6 @@ async fn all_shards(client: &Client) -> Vec<(String, HashRange, bool)> {
     shards
 }
 
-/// Splits the widest open shard.
 async fn split(client: &Client) {
     let open = all_shards(client).await.into_iter().filter(|(.., open)| *open);
     let width = |range: &HashRange| range.end().get() - range.start().get();
@@ -141,10 +139,8 @@ impl Read {
         self.numbers.extend(members.iter().map(|member| number(member.data())));
     }
 
-    /// Asserts that each record was received. Returns the number of duplicates without a copy in a closed shard.
-    ///
-    /// Duplicates in closed shards are expected. If a shard opens and closes between two listings, it is never listed,
-    /// so the sink cannot verify the aggregates in it and sends them again.
+    /// Returns the number of duplicates without a copy in a closed shard. Those in closed shards are expected: if a
+    /// shard opens and closes between two listings, the sink cannot verify its aggregates and sends them again.
     fn check_complete(&self) -> usize {
         let mut seen = vec![0_usize; RECORDS];
         for number in &self.numbers {

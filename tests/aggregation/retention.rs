@@ -15,8 +15,7 @@ use crate::support::{alloc, mock_service};
 const MIB: usize = 1024 * 1024;
 const KEYS: usize = 4;
 const MEMBERS_PER_KEY: usize = 4_000;
-/// Maximum number of bytes that the remaining records may keep allocated. The records are smaller, but an aggregate is
-/// larger.
+/// In bytes. The limit is larger than the remaining records, but smaller than an aggregate.
 const MAX_RETAINED: isize = MIB as isize;
 
 fn builder() -> SinkBuilder {
@@ -36,8 +35,7 @@ fn entry_error(code: &str) -> Result<Placement, EntryError> {
     Err(EntryError::new(code, "no"))
 }
 
-/// Rejects an aggregate if one of its records begins with "stays", throttles such a record if it is alone, and delivers
-/// all other entries.
+/// Rejects aggregates that contain a record beginning with "stays", throttles such a record alone, delivers the rest.
 fn throttling_remaining(request: &PutRecordsRequest) -> PutRecordsResponse {
     let results = request.entries().iter().map(|entry| {
         let members: Vec<_> = deaggregate(entry.data()).collect();

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// A link `[text](target)`.
 struct Link<'a> {
     text: &'a str,
     target: &'a str,

@@ -6,8 +6,7 @@ use std::process::Command;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/prose");
 
-/// Runs the script on a file that contains `source`. Returns `true` if the check passes, and the output. Returns `None`
-/// if the script or Python is missing.
+/// Returns `true` if the check passes, and its output. Returns `None` if the script or Python is missing.
 fn check(name: &str, source: &str) -> Option<(bool, String)> {
     let has_python = Command::new("python3").arg("--version").output().is_ok();
     if !Path::new(SCRIPT).exists() || !has_python {

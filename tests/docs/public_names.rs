@@ -43,7 +43,6 @@ fn sink_is_small_send_and_sync() {
     assert!(size_of_val(&sink) < 256, "{}", size_of_val(&sink));
 }
 
-/// Returns the number that follows `text` in the header of the API list.
 fn count_after(text: &str) -> usize {
     let number = API.split(text).nth(1).expect(text);
     number

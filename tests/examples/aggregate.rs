@@ -22,8 +22,7 @@ fn member(number: u32) -> Member {
     Member::new(event.device.as_str(), event.json)
 }
 
-/// Returns the numbers of two events. Their keys map to the same half of the hash ring if `on_same_half` is `true`, or
-/// to different halves otherwise.
+/// Returns the numbers of two events whose keys map to the same half of the hash ring, or to different halves.
 fn two_events(on_same_half: bool) -> [u32; 2] {
     let half = |number| hash_of(&EVENTS.event(number).device).get() >> 127;
     let second = (1..).find(|number| (half(*number) == half(0)) == on_same_half);

@@ -27,7 +27,6 @@ fn without_suffix(name: &str) -> &str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// Runs the example and scrapes its metrics until it exits.
 fn observe(seconds: &str, arguments: &[&str]) -> (Output, Metrics) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = example("observe");

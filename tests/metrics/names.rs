@@ -14,7 +14,6 @@ use crate::recorder::Recorded;
 const DOCUMENTATION: &str = include_str!("../../src/metrics/mod.rs");
 const CONSTANTS: &str = include_str!("../../src/metrics/names.rs");
 
-/// Returns the name and the type of each metric in the documented tables.
 fn documented() -> BTreeMap<String, String> {
     let rows = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("//! | `kinesis_sink_"));
     let cells = rows.map(|row| row.split(" | ").take(2).map(str::to_owned).collect::<Vec<_>>());

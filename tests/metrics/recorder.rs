@@ -1,5 +1,3 @@
-//! A metrics recorder for tests.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -79,7 +77,6 @@ impl Recorded {
         counts
     }
 
-    /// Returns the values that a label of the counter has.
     pub fn labels(&self, name: &str, label: &str) -> BTreeSet<String> {
         let keys = self.registry.0.get_counter_handles().into_keys();
         let keys: Vec<_> = keys.filter(|key| unprefixed(key) == name).collect();
@@ -87,7 +84,6 @@ impl Recorded {
         labels.map(|label| label.value().to_owned()).collect()
     }
 
-    /// Returns the name and the type of each recorded metric.
     pub fn names(&self) -> BTreeMap<String, &'static str> {
         let Storage(registry) = self.registry;
         let counters = registry.get_counter_handles().into_keys().map(|key| (key, "counter"));
@@ -102,7 +98,7 @@ fn unprefixed(key: &Key) -> &str {
     key.name().strip_prefix("kinesis_sink_").expect("every name has the prefix")
 }
 
-/// Returns `true` if `key` has this name and exactly these labels. The label `stream` is ignored.
+/// Ignores the label `stream`, but requires all other labels to be equal.
 fn matches(key: &Key, name: &str, labels: &[(&str, &str)]) -> bool {
     let others = key.labels().filter(|label| label.key() != "stream");
     unprefixed(key) == name

@@ -1,5 +1,3 @@
-//! Tests of the metrics per shard.
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

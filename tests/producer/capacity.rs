@@ -31,7 +31,6 @@ fn record(number: usize) -> Record {
     Record::from(number.to_string())
 }
 
-/// Returns a service that stores the maximum number of entries and the maximum number of bytes per request in `max`.
 fn recording_max(max: &Arc<[AtomicUsize; 2]>) -> MockService {
     let max = max.clone();
     MockService::new(move |_, request| {
@@ -197,7 +196,6 @@ async fn dropped_send_sends_nothing_and_frees_permit() {
     producer.send(record(1)).await.unwrap();
     assert!(producer.send(record(100)).now_or_never().is_none());
     assert!(producer.put(record(101)).now_or_never().is_none());
-    // Drops the first of two waiting senders.
     let mut first = Box::pin(producer.send(record(102)));
     assert!((&mut first).now_or_never().is_none());
     let mut second = Box::pin(producer.send(record(2)));
@@ -232,7 +230,6 @@ async fn ready_sink_keeps_permit_until_dropped() {
     producer.try_send(record(1)).unwrap();
 }
 
-/// Returns a record of `size` bytes. If `bad` is `true`, the service rejects it.
 fn sized(size: usize, bad: bool) -> Record {
     let mut data = vec![b'.'; size - 1];
     if bad {
@@ -292,7 +289,6 @@ async fn record_and_byte_waiters_are_served_fifo() {
     let mut tasks = Vec::new();
     for number in 0..80_usize {
         let producer = producer.clone();
-        // Some senders wait for bytes, the others for records.
         let size = if number % 3 == 0 { 490 } else { 10 };
         let record = Record::from((format!("{number:02}"), vec![b'.'; size]));
         tasks.push(tokio::spawn(async move { producer.send(record).await.unwrap() }));

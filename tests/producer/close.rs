@@ -55,8 +55,7 @@ async fn run_until_panic(driver: Driver<MockService>, panics: Arc<AtomicBool>) {
     .await;
 }
 
-/// A producer in the given state. Unless it is idle, it has accepted records "a", "b", and "c" with receipts, and "d"
-/// and "e" without.
+/// A producer that is not idle has accepted records "a", "b", and "c" with receipts, and "d" and "e" without.
 struct Case {
     service: MockService,
     panics: Arc<AtomicBool>,
@@ -100,7 +99,6 @@ fn outcomes(receipts: Vec<Receipt>) -> Vec<Result<Delivery, Undelivered>> {
     receipts.into_iter().map(|receipt| receipt.now_or_never().expect("settled")).collect()
 }
 
-/// Asserts that every method fails with an error of kind `expected` and that the error returns the record.
 async fn assert_ended(producer: &Producer, expected: ErrorKind) {
     for error in [
         producer.send(record("late")).await.unwrap_err(),

@@ -304,8 +304,7 @@ async fn refusal_ends_when_rejected_record_expires() {
     assert!(matches!(first.reason(), FailureReason::DeadlineExceeded { .. }), "{first}");
     assert_eq!(first.history()[0].error().code(), "AccessDeniedException");
     let began = Instant::now();
-    // The producer accepts and sends another record once the rejected one has expired, because none waits to be
-    // retried.
+    // The producer accepts another record once the rejected one has expired, because none waits to be retried.
     while producer.put(record("b")).await.unwrap().await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(60), "no record is delivered");
     }
@@ -342,7 +341,6 @@ async fn producer_ignores_fatal_error_before_spawn() {
     let service = MockService::failing(1, "AccessDeniedException");
     let mut sink = builder().build_with(service.clone()).unwrap();
     sink.send(record("a")).await.unwrap_err();
-    // The service accepts all further requests.
     let producer = sink.spawn();
     producer.put(record("b")).await.unwrap().await.unwrap();
     producer.close().await.unwrap();

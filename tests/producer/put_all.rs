@@ -15,7 +15,6 @@ pub fn producer(stream: &SimStream) -> Producer {
     KinesisSink::new(&stream.client(), "example").unwrap().spawn()
 }
 
-/// Returns a producer whose service rejects records with the data "bad".
 pub fn rejecting() -> Producer {
     rejecting_with_buffer(10_000)
 }

@@ -1,5 +1,4 @@
-//! Tests that every receipt completes and every accepted record is delivered or returned when a producer shuts down
-//! while threads send.
+//! Tests that no receipt or accepted record is lost when a producer shuts down while threads send.
 //!
 //! A failing round prints its seed. To replay it, run `PRODUCER_RACES_SEED=n cargo test --test producer races`. Several
 //! runs might be necessary, because the seed does not determine how the threads interleave.
@@ -26,7 +25,6 @@ struct Outcomes {
     returned: Vec<Undelivered>,
 }
 
-/// Sends tracked records with randomly chosen methods until the producer is closed.
 async fn send(producer: Producer, sender: usize, mut rng: Rng) -> Outcomes {
     let mut outcomes = Outcomes::default();
     let mut receipts = Vec::new();

@@ -1,5 +1,3 @@
-//! Tests of `Producer` as a `tower::Service` of records.
-
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};

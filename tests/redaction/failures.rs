@@ -17,7 +17,6 @@ pub fn credentials() -> Credentials {
     Credentials::new(secrets::ACCESS_KEY_ID, secrets::SECRET, token, None, "marked")
 }
 
-/// Returns a client with the configuration of `client` and secret credentials.
 pub fn with_credentials(client: &Client) -> Client {
     let config = client.config().to_builder().credentials_provider(credentials());
     Client::from_conf(config.build())

@@ -18,8 +18,7 @@ fn request() -> PutRecordsRequest {
     PutRecordsRequest::new("example".parse().unwrap(), vec![entry; 500])
 }
 
-/// Returns a failed request, failed entries, or deliveries to 500 shards, depending on `call`. The error texts are
-/// different for each call.
+/// Returns a failed request, failed entries, or deliveries to 500 shards. The error texts are different for each call.
 async fn answer(call: usize, entries: usize) -> Result<PutRecordsResponse, BoxError> {
     let text = |place: usize| format!("{}-{call}-{place}", secrets::PAYLOAD);
     let results = |result: &dyn Fn(usize) -> Result<Placement, EntryError>| {

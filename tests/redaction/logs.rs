@@ -1,6 +1,4 @@
-//! Collects the log output of all targets at level TRACE.
-//!
-//! The process has a single subscriber, for the reason given in `tests/support/logs.rs`.
+//! Collects the log output of all targets at level TRACE. `tests/support/logs.rs` explains the single subscriber.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +32,6 @@ pub fn listen() {
     SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(Recorder).init());
 }
 
-/// Returns the lines that this crate has logged so far.
 pub fn ours() -> Vec<String> {
     LOG.with_borrow(|log| log.ours.clone())
 }

@@ -1,5 +1,4 @@
-//! Tests that panic messages of this crate contain no secret, and that this crate does not repeat panic messages of
-//! user code.
+//! Tests that panic messages contain no secret, and that this crate does not repeat those of user code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once, PoisonError};

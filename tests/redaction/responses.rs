@@ -18,14 +18,12 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
     Answer::new(status, JSON, json!({ "__type": code, "message": message }).to_string())
 }
 
-/// Returns a response in which each of two entries has failed with this error.
 fn entry_error(code: &str, message: &str) -> Answer {
     let failed = json!({ "ErrorCode": code, "ErrorMessage": message });
     let records = json!({ "FailedRecordCount": 2, "Records": [failed, failed] });
     Answer::new(200, JSON, records.to_string())
 }
 
-/// Sends two records, receives `answer` as the response, and asserts that the sink exposes no secret.
 async fn assert_response_redacted(answer: Answer) {
     let wire = Wire::new(answer);
     let client = Client::from_conf(wire.config().credentials_provider(credentials()).build());

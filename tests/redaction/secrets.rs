@@ -14,7 +14,6 @@ pub const ACCESS_KEY_ID: &str = "AKIAMARKEDACCESSKEY";
 pub const SECRET: &str = "MARKED-secret-access-key";
 pub const TOKEN: &str = "MARKED-session-token-of-a-role";
 
-/// Returns a record whose payload and keys are secret.
 pub fn record() -> Record {
     Record::from((KEY, PAYLOAD)).with_explicit_hash_key(HASH_KEY)
 }
@@ -37,8 +36,7 @@ pub fn found_in(text: &str) -> Vec<&'static str> {
     SECRETS.iter().filter(|(_, encodings)| shows(encodings)).map(|(name, _)| *name).collect()
 }
 
-/// Returns `secret` as text, in the `Debug` format of bytes, in hexadecimal, and in base64 at each of the three
-/// alignments.
+/// Returns `secret` as text, in the `Debug` format of bytes, in hexadecimal, and in base64 at all three alignments.
 fn encodings(secret: &[u8]) -> Vec<String> {
     let bytes: Vec<_> = secret.iter().map(u8::to_string).collect();
     let hex: Vec<_> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -51,21 +49,18 @@ fn encodings(secret: &[u8]) -> Vec<String> {
     encodings
 }
 
-/// Asserts that `text` contains no secret.
 #[track_caller]
 pub fn assert_redacted(what: &str, text: &str) {
     let found = found_in(text);
     assert!(found.is_empty(), "{what} shows {found:?}: {text}");
 }
 
-/// Asserts that the outputs of `{:?}` and `{:#?}` for `value` contain no secret.
 #[track_caller]
 pub fn assert_debug_redacted(value: &dyn Debug) {
     assert_redacted("Debug", &format!("{value:?}"));
     assert_redacted("Debug, with line breaks,", &format!("{value:#?}"));
 }
 
-/// Asserts that the `Debug` and `Display` outputs of an error and of all its sources contain no secret.
 #[track_caller]
 pub fn assert_error_redacted(error: &(dyn Error + 'static)) {
     for cause in std::iter::successors(Some(error), |&error| error.source()) {
@@ -74,7 +69,6 @@ pub fn assert_error_redacted(error: &(dyn Error + 'static)) {
     }
 }
 
-/// Asserts that the `Debug` and `Display` outputs of `value` contain no secret.
 #[track_caller]
 pub fn assert_display_redacted(value: &(impl Debug + Display)) {
     assert_debug_redacted(value);

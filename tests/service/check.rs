@@ -31,7 +31,6 @@ use crate::support::logs::Logs;
 const CERTIFICATE: &[u8] = include_bytes!("../servers/sockets/certificates/server.pem");
 const KEY: &[u8] = include_bytes!("../servers/sockets/certificates/server.key");
 
-/// Credentials that must not appear in any error.
 const SECRETS: [&str; 3] = ["AKIDMARKER", "SECRETMARKER", "TOKENMARKER"];
 
 fn credentials() -> Credentials {

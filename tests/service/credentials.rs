@@ -65,7 +65,6 @@ impl fmt::Debug for Provider {
     }
 }
 
-/// Returns credentials whose access key contains the index of the call.
 fn credentials(call: usize) -> Credentials {
     Credentials::new(format!("KEY{call}"), "secret", None, None, "test")
 }
@@ -186,8 +185,7 @@ async fn hanging_provider_fails_as_credentials_error() {
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(DefaultClassify.classify_error(source), ErrorClass::Credentials);
-    // The first load fails after 5 s. The sink retries for another 300 s, and then fails when the next attempt fails.
-    // The backoff can delay that attempt by up to 8 s.
+    // The first load fails after 5 s, the sink retries for 300 s, and the backoff delays the last attempt by up to 8 s.
     assert!((305..314).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert!(provider.calls() <= 20, "concurrent loads: {}", provider.calls());
     assert!(!sink.take_undelivered()[0].may_have_been_written());
@@ -342,9 +340,7 @@ async fn concurrent_sends_refresh_credentials_once() {
     assert_eq!(provider.calls(), 2);
 }
 
-/// Returns a service whose clock is `seconds` ahead. It rejects a signature if the time of the signature differs from
-/// its clock by more than five minutes.
-///
+/// Returns a service whose clock is `seconds` ahead, and that rejects signatures that differ by more than five minutes.
 /// `date` maps the index of a response to the offset of its `Date` header in seconds, or to `None` for no offset.
 fn service_ahead_by(seconds: i64, code: &'static str, date: fn(usize) -> Option<i64>) -> Service {
     let calls = AtomicUsize::new(0);
@@ -419,7 +415,6 @@ async fn clock_skew_is_corrected_in_cbor() {
     }
 }
 
-/// Returns a CBOR response with the status and date of `json`.
 fn cbor_answer(json: &HttpResponse, code: Option<&str>) -> HttpResponse {
     use ciborium::Value;
     let text = |text: &str| Value::Text(text.to_owned());

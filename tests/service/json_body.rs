@@ -178,7 +178,6 @@ async fn corrupted_response_is_parsed_like_sdk() {
     }
 }
 
-/// Interceptor that records the number of records in the SDK's input and the size of the sent body.
 #[derive(Debug, Clone, Default)]
 struct RecordSizes(Arc<Mutex<Vec<usize>>>);
 

@@ -104,7 +104,6 @@ async fn custom_layer_receives_producer_requests() {
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
 }
 
-/// Sends one record through `layer` during an outage of one second.
 async fn send_in_outage<L>(layer: L)
 where
     L: Layer<DefaultService>,

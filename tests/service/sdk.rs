@@ -61,7 +61,6 @@ fn output(results: impl IntoIterator<Item = PutRecordsResultEntry>) -> PutRecord
     PutRecordsOutput::builder().set_records(Some(records)).build().unwrap()
 }
 
-/// Returns a rule that matches a request with `entries` entries and delivers all of them.
 fn all_delivered(entries: usize) -> Rule {
     mock!(Client::put_records)
         .match_requests(move |input| input.records().len() == entries)

@@ -24,7 +24,6 @@ async fn undelivered(record: Record, faults: Faults) -> Undelivered {
     producer.put(record).await.unwrap().await.unwrap_err()
 }
 
-/// Returns `Record::from(("device-7", "a line"))` as an undelivered record, once for each failure reason.
 async fn undelivered_of_each_reason() -> Vec<Undelivered> {
     let record = || Record::from(("device-7", "a line"));
     let faults = Faults::default();

@@ -1,5 +1,4 @@
-//! Tests of how `SdkStreamInfo` looks up stream descriptions and shard lists. Some of the responses cannot be produced
-//! by a local server.
+//! Tests of how `SdkStreamInfo` looks up descriptions and shard lists, also with responses that no local server sends.
 
 use std::collections::HashSet;
 use std::io;
@@ -75,7 +74,6 @@ fn expected(n: usize) -> Shard {
     Shard::new(format!("shardId-{n:012}"), range)
 }
 
-/// Returns a rule that responds to `input` with a page of shards and the token of the next page.
 fn page(input: ListShardsInput, shards: Vec<SdkShard>, next: Option<&str>) -> Rule {
     let output =
         ListShardsOutput::builder().set_shards(Some(shards)).set_next_token(next.map(Into::into));
@@ -159,7 +157,6 @@ async fn list_shards_fails_after_1000_pages() {
     assert_lookup_error(&error, "ListShards", &["list has more than 1000 pages"]);
 }
 
-/// Returns the body of a stream description with additional `fields`.
 fn described(fields: &str) -> String {
     format!(
         r#"{{"StreamDescriptionSummary":{{"StreamName":"example","StreamARN":"{ARN}",
@@ -212,7 +209,6 @@ async fn lookup_fails_without_description() {
     assert_lookup_error(&error, "DescribeStreamSummary", &["has no description"]);
 }
 
-/// Asserts that `error` is a failed lookup of the stream `example` whose source chain contains each text of `expected`.
 fn assert_lookup_error(error: &BoxError, operation: &str, expected: &[&str]) {
     let lookup: &PutRecordsError = error.downcast_ref().unwrap();
     let stream = lookup.stream().unwrap();
@@ -281,7 +277,6 @@ async fn region_mismatch_sends_no_request() {
     assert_eq!(server.requests(), 0);
 }
 
-/// An HTTP client whose requests get no response until they are released.
 #[derive(Clone)]
 struct GatedServer(Arc<GatedState>);
 

@@ -316,7 +316,6 @@ async fn panicking_call_loses_no_record() {
     assert_eq!((sink.totals().delivered, sink.totals().requeued), (1, 1));
 }
 
-/// A service that panics in the first `times` calls of `poll_ready`.
 #[derive(Clone)]
 struct PanicsInPollReady {
     inner: MockService,
@@ -497,7 +496,6 @@ async fn dropped_sink_calls_dead_letter_handler() {
     assert_eq!(letters.try_iter().count(), 1);
 }
 
-/// A service that returns an error from the first three calls of `poll_ready`.
 #[derive(Clone)]
 struct Unready(Arc<AtomicUsize>, MockService);
 

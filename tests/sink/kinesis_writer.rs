@@ -1,5 +1,4 @@
-//! Tests that a sink batches, sends, and requeues records like the Python class `KinesisWriter`, which this crate
-//! replaces.
+//! Tests that a sink behaves like the Python class `KinesisWriter`, which this crate replaces.
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::limits::Limits;

@@ -1,5 +1,4 @@
-//! Tests that a sink logs one line at the start of an outage or of sustained throttling, one per minute, and one at the
-//! end.
+//! Tests of the log lines at the start of an outage or of sustained throttling, once per minute, and at the end.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -25,7 +24,6 @@ fn builder() -> SinkBuilder {
     })
 }
 
-/// Returns a service that fails every request until `duration` has passed and then delivers all entries.
 fn failing_for(duration: Duration) -> MockService {
     let began = Instant::now();
     MockService::new(move |_, request| {
@@ -37,7 +35,6 @@ fn failing_for(duration: Duration) -> MockService {
     })
 }
 
-/// Returns the number of log lines at ERROR, WARN, and INFO.
 fn counts(logs: &Logs) -> [usize; 3] {
     ["ERROR", "WARN", "INFO"].map(|level| logs.with(level).len())
 }

@@ -1,5 +1,4 @@
-//! Tests of sinks that share a service with a limited number of permits. A sink waits for a permit, or keeps one, only
-//! while it is polled and has records to send.
+//! Tests that a sink waits for or keeps a permit of a shared service only while it is polled and has records to send.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +41,6 @@ where
     BoxCloneSyncService::new(service.map_err(Into::into))
 }
 
-/// Returns service stacks that allow one request at a time and can be shared by several sinks.
 fn stacks(service: &MockService) -> Vec<(&'static str, DefaultService)> {
     let builder = ServiceBuilder::new;
     let limited = || builder().concurrency_limit(1).service(service.clone());
@@ -345,7 +343,6 @@ async fn unshared_stack_keeps_its_permit() {
     sink.send(Record::from("two")).await.unwrap();
     assert_eq!(service.delivered(), ["two"]);
     assert!(is_free(&limit));
-    // Dropping the sink releases the permit.
     let taken = limit.clone().ready_oneshot().await.unwrap();
     feed_and_poll(&mut sink, "three").await;
     drop((sink, taken));

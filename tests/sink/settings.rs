@@ -23,7 +23,6 @@ struct Config {
     sink: Settings,
 }
 
-/// Returns the settings contained in [`TOML`], [`JSON`], and [`ENVIRONMENT`].
 fn expected() -> Settings {
     let mut settings = Settings::default();
     settings.limits = Limits::default()
@@ -133,8 +132,7 @@ const ENVIRONMENT: [(&str, &str); 23] = [
     ("SINK__FATAL_POLICY", "stop"),
 ];
 
-/// Deserializes environment variables like the crates `config` and `figment`: splits names at `__`, and treats all
-/// values as strings.
+/// Splits names at `__` and treats all values as strings, like the crates `config` and `figment`.
 fn read_environment(variables: &[(&str, &str)]) -> serde_json::Result<Config> {
     let mut root = json!({});
     for (name, value) in variables {

@@ -44,7 +44,6 @@ const ALL: &str = r#"
     shard_bytes = 524_288
 "#;
 
-/// A file that sets each setting to its default, if it has one.
 const DEFAULTS: &str = r#"
     max_in_flight = 4
     linger = { adaptive = "100ms" }

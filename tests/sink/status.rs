@@ -11,7 +11,6 @@ use kinesis_sink::{KinesisSink, Producer, Record};
 use tokio::time::sleep;
 use tower::{BoxError, service_fn};
 
-/// Returns a stream that fails every request for 30 s.
 fn failing() -> SimStream {
     let stream = SimStream::new(1);
     stream.set_faults(Faults::default().with_outage("InternalFailure", 500));
@@ -111,7 +110,6 @@ async fn watch_sees_outage_begin_and_end() {
     assert_eq!(watch.changed().await, None, "change after closing");
 }
 
-/// Returns a service that denies requests while `denied` is `true`.
 fn denying(
     denied: tokio::sync::watch::Receiver<bool>,
 ) -> impl kinesis_sink::service::PutRecordsService + Clone {
@@ -290,7 +288,6 @@ async fn closing_condition_shows_error() {
     assert_eq!(watch.changed().await, Some(Condition::Closed));
 }
 
-/// Returns a producer whose service responds immediately and rejects records with the data "bad".
 fn rejecting(buffer_records: usize) -> Producer {
     let service = service_fn(|request: PutRecordsRequest| async move {
         tokio::task::yield_now().await;

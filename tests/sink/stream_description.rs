@@ -41,7 +41,6 @@ fn sink(builder: SinkBuilder, service: &MockService) -> KinesisSink<MockService>
 type Describe =
     dyn Fn(StreamId) -> BoxFuture<'static, Result<StreamDescription, BoxError>> + Send + Sync;
 
-/// A source of descriptions that responds after 10 ms and counts its calls.
 #[derive(Clone, Default)]
 struct Describer(Arc<AtomicUsize>);
 
@@ -222,8 +221,7 @@ async fn credentials_errors_delay_description() {
         }
     };
     let mut sink = sink(aggregating().with_stream_info(describer.answering(refused)), &service);
-    // The lookup succeeds after four minutes of credentials errors. The sink rejects the record, because the stream is
-    // AUTO.
+    // The lookup succeeds after four minutes of credentials errors, and reports that the stream is AUTO.
     let refused = sink.send(Record::from("a")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
     let source = refused.source().unwrap();
@@ -291,7 +289,6 @@ async fn large_record_waits_for_description() {
     assert!(producer.put(record_of(10 * MIB + 1)).await.is_err());
     producer.close().await.unwrap();
 
-    // A `ProducerSink` also waits for the description.
     let described = Describer::default().answering(|_| Ok(large_records()));
     let builder = aggregating().with_stream_info(described);
     let producer = sink(builder, &service).spawn();
@@ -459,7 +456,6 @@ async fn dropped_sink_cancels_lookup() {
     assert_eq!(answered.load(Ordering::SeqCst), 0);
 }
 
-/// A source that counts its calls, but provides neither a description nor a shard list.
 #[derive(Clone, Default)]
 struct EmptySource {
     descriptions: Arc<AtomicUsize>,

@@ -36,12 +36,10 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Returns the number of bytes that this thread has allocated but not freed.
 pub fn current() -> isize {
     CURRENT.get()
 }
 
-/// Sets the peak to the current number of allocated bytes and returns that number.
 pub fn reset_peak() -> isize {
     PEAK.set(current());
     current()

@@ -10,7 +10,6 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_types::body::SdkBody;
 
-/// HTTP request sent by the SDK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     pub method: String,
@@ -27,7 +26,6 @@ impl Sent {
     }
 }
 
-/// HTTP response that [`Wire`] returns.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -54,7 +52,6 @@ impl Wire {
         Self { answer: Arc::new(Mutex::new(answer)), sent: Arc::default() }
     }
 
-    /// Sets the response to all subsequent requests.
     pub fn answer_with(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
@@ -64,8 +61,7 @@ impl Wire {
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
-    /// Returns the configuration of a client that uses this connector. Equal requests have equal signatures, because
-    /// the clock is fixed and requests have no invocation ID.
+    /// Equal requests have equal signatures, because the clock is fixed and requests have no invocation ID.
     pub fn config(&self) -> Builder {
         let wire = self.clone();
         Config::builder()

@@ -41,7 +41,6 @@ impl Logs {
         String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Returns the lines that contain `text`.
     pub fn with(&self, text: &str) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(text)).collect()
     }

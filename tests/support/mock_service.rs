@@ -1,5 +1,3 @@
-//! Service with scripted responses that records its requests.
-
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -32,15 +30,13 @@ struct State {
 }
 
 impl MockService {
-    /// Creates a service that responds with the result of `script`. The script receives the index of the call and the
-    /// request.
+    /// Creates a service that responds with the result of `script`, which receives the index of the call.
     pub fn new(script: impl FnMut(usize, &PutRecordsRequest) -> Answer + Send + 'static) -> Self {
         let script = Box::new(script);
         let state = State { script, requests: Vec::new(), delivered: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)), round_trip: Duration::from_millis(20) }
     }
 
-    /// Creates a service that delivers all records.
     pub fn delivering() -> Self {
         Self::new(|_, request| Ok(all_delivered(request)))
     }
@@ -78,12 +74,10 @@ impl MockService {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// Returns the number of entries of each request.
     pub fn sizes(&self) -> Vec<usize> {
         self.requests().iter().map(|request| request.entries().len()).collect()
     }
 
-    /// Returns the payloads of the entries reported as delivered, in order.
     pub fn delivered(&self) -> Vec<String> {
         self.state.lock().unwrap().delivered.clone()
     }
@@ -120,7 +114,6 @@ impl Service<PutRecordsRequest> for MockService {
     }
 }
 
-/// Returns a response that reports every entry as delivered.
 pub fn all_delivered(request: &PutRecordsRequest) -> PutRecordsResponse {
     answer_each(request, |_| true)
 }
@@ -140,7 +133,6 @@ pub fn answer_each(
     PutRecordsResponse::new((0..request.entries().len()).map(result).collect())
 }
 
-/// Returns a response that reports every entry as failed with this code.
 pub fn failed_each(request: &PutRecordsRequest, code: &str) -> PutRecordsResponse {
     let failed = request.entries().iter().map(|_| Err(EntryError::new(code, "a message")));
     PutRecordsResponse::new(failed.collect())
@@ -154,17 +146,14 @@ pub fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
 }
 
-/// Returns the payloads of undelivered records.
 pub fn texts(undelivered: &[Undelivered]) -> Vec<String> {
     undelivered.iter().map(|undelivered| text(undelivered.record().data())).collect()
 }
 
-/// Returns records whose payloads are the numbers in `range`.
 pub fn records(range: std::ops::Range<usize>) -> impl Iterator<Item = Record> + Clone {
     range.map(|number| Record::from(number.to_string()))
 }
 
-/// Returns the payloads of [`records`].
 pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }

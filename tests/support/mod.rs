@@ -1,5 +1,3 @@
-//! Helpers shared by the test binaries.
-
 #![allow(dead_code, reason = "each test binary uses a part of the helpers")]
 
 pub mod alloc;

@@ -15,8 +15,7 @@ pub struct AggregatedRecord {
     pub records: Vec<Record>,
 }
 
-/// Message of a member. Its required fields are declared as optional, so that missing ones are detected. Its tags are not
-/// declared, so that prost skips them.
+/// Required fields are optional here to detect missing ones. Tags are not declared, so that prost skips them.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
     #[prost(uint64, optional, tag = "1")]
@@ -30,7 +29,6 @@ pub struct Record {
 /// Partition key, explicit hash key and payload of a member.
 pub type Read = (String, Option<HashKey>, Bytes);
 
-/// Returns the members in the message of an aggregate, or `None` if the message is invalid.
 pub fn members(message: &[u8]) -> Option<Vec<Read>> {
     let message = AggregatedRecord::decode(message).ok()?;
     let keys = message.partition_key_table;
@@ -51,12 +49,10 @@ pub fn members(message: &[u8]) -> Option<Vec<Read>> {
     message.records.into_iter().map(member).collect()
 }
 
-/// Returns an aggregate with this message, which consists of the magic bytes, the message, and its digest.
 pub fn wrapped(message: &[u8]) -> Bytes {
     [&b"\xf3\x89\x9a\xc2"[..], message, &Md5::digest(message)].concat().into()
 }
 
-/// Returns the message in a valid aggregate.
 pub fn message_of(aggregate: &Bytes) -> Bytes {
     assert_eq!(wrapped(&aggregate[4..aggregate.len() - 16]), aggregate);
     aggregate.slice(4..aggregate.len() - 16)

@@ -64,7 +64,6 @@ pub fn request() -> impl Strategy<Value = PutRecordsRequest> {
         .prop_map(|(stream, entries)| PutRecordsRequest::new(stream.parse().unwrap(), entries))
 }
 
-/// Returns a request with 500 entries of up to 70 KB each.
 pub fn full_request() -> PutRecordsRequest {
     let entry = |number: usize| {
         let data: Vec<u8> = (0..number * 41).map(|byte| (byte * 31 + number) as u8).collect();
@@ -78,7 +77,6 @@ pub fn full_request() -> PutRecordsRequest {
     PutRecordsRequest::new("example".parse().unwrap(), entries)
 }
 
-/// Asserts that direct serialization sends the same HTTP request as the SDK's serializer, and returns that request.
 pub async fn assert_same_bytes(wire: &Wire, client: &Client, request: &PutRecordsRequest) -> Sent {
     let direct = PutRecords::new(client);
     // The response does not have to match the request, because only the sent bytes are compared.

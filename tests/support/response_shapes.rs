@@ -14,7 +14,6 @@ enum Meaning {
     /// The record might have been written.
     Unknown,
     Failed(&'static str),
-    /// The whole response cannot be parsed.
     Unreadable,
 }
 
@@ -36,8 +35,7 @@ fn results() -> Vec<(Value, Meaning)> {
         (json!({"ShardId": "", "SequenceNumber": "", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": null, "SequenceNumber": null, "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ErrorCode": "Busy", "ErrorMessage": null}), Failed("Busy")),
-        // A contradictory result counts as failed, because a retry can at worst duplicate the record, whereas reporting
-        // a delivery could lose it.
+        // A contradictory result counts as failed, because a retry risks a duplicate, a reported delivery a loss.
         (json!({"ShardId": "s", "SequenceNumber": "1", "ErrorCode": "Busy"}), Failed("Busy")),
         (json!({"ShardId": "", "SequenceNumber": "1"}), Unknown),
         (json!({"ShardId": "s", "SequenceNumber": ""}), Unknown),
@@ -66,7 +64,6 @@ fn around(result: &Value) -> [Value; 5] {
     ]
 }
 
-/// Checks that each service gives each result shape the expected meaning.
 pub async fn check(wire: &Wire, services: &[PutRecords], encode: impl Fn(&Value) -> Answer) {
     let entry = Entry::new("data".into(), Some("key".into()), None);
     let request = PutRecordsRequest::new("example".parse().unwrap(), vec![entry]);

@@ -14,10 +14,6 @@ const HUNG_AFTER: Duration = Duration::from_secs(120);
 ///
 /// The seeds are 0 to `default` (exclusive). The environment variable `<MODULE>_SEEDS` overrides `default`, and
 /// `<MODULE>_SEED` selects a single seed.
-///
-/// # Panics
-///
-/// Panics if the check of a seed fails. Aborts the process if a seed hangs.
 pub fn check_all(
     module: &str,
     default: u64,

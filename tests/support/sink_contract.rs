@@ -18,7 +18,6 @@ use tower::{BoxError, Service};
 
 use super::mock_service::{self, MockService, numbers, records};
 
-/// Sink type under test.
 pub trait Subject: Sink<Record, Error = Error> + Unpin + Send + Sized + 'static {
     fn from_sink(sink: KinesisSink) -> Self;
 
@@ -131,7 +130,6 @@ async fn assert_newest_waker<S: Sink<Record> + Unpin>(method: Method, sink: &mut
     assert!(second.is_woken(), "{method:?} while {state}");
 }
 
-/// Returns a source that yields one record every `pause`.
 pub fn ticking(count: usize, pause: Duration) -> impl Stream<Item = Result<Record, Error>> {
     stream::iter(records(0..count)).then(move |record| async move {
         sleep(pause).await;
@@ -263,7 +261,6 @@ pub async fn poll_ready_fails_only_after_close_completes<S: Subject>() {
     assert_eq!(service.delivered(), ["one"]);
 }
 
-/// Returns a service that fails the second request and throttles every third entry of the third request.
 fn failing_temporarily() -> MockService {
     MockService::new(|call, request| match call {
         1 => Err(mock_service::service_error("InternalFailure")),

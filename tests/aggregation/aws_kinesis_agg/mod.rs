@@ -1,5 +1,4 @@
-//! Tests that this crate reads the aggregates of AWS's Python library `aws-kinesis-agg`, and that the library reads
-//! those of this crate.
+//! Tests that this crate and AWS's Python library `aws-kinesis-agg` read the aggregates of each other.
 //!
 //! The tests need `python3` and the package. Install the package, or set `AWS_KINESIS_AGG_PATH` to its directory:
 //!
@@ -8,8 +7,7 @@
 //! AWS_KINESIS_AGG_PATH=target/aws-kinesis-agg cargo test --test aggregation aws_kinesis_agg
 //! ```
 //!
-//! If Python or the package is missing, the tests print `SKIPPED` and pass. If `REQUIRE_INTEROP` is set, they fail
-//! instead.
+//! If Python or the package is missing, the tests print `SKIPPED` and pass, or fail if `REQUIRE_INTEROP` is set.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,7 +21,6 @@ use kinesis_sink::aggregate::{Member, deaggregate, encode};
 use kinesis_sink::service::{Placement, PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{Aggregation, KinesisSink, Record};
 
-/// Returns a Python command, or prints a notice and returns `None` if Python or the package is missing.
 fn python(arguments: &[&str]) -> Option<Command> {
     let python = || {
         let mut python = Command::new("python3");
@@ -50,12 +47,10 @@ fn python(arguments: &[&str]) -> Option<Command> {
     None
 }
 
-/// Runs the script with `input` on stdin and returns its stdout.
 fn output(mut python: Command, input: String) -> String {
     let mut child = python.spawn().expect("python3 cannot be started");
     let mut stdin = child.stdin.take().expect("stdin is not piped");
-    // The script writes output before it has read all input, so stdin and stdout must be served concurrently to avoid a
-    // deadlock.
+    // The script writes before it has read all input, so serving stdin and stdout in turn would deadlock.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().expect("python3 failed");
     writer.join().expect("the writer panicked").expect("the script did not read all input");
@@ -170,7 +165,6 @@ fn aws_library_decodes_aggregate_like_payloads() {
     };
     let magic = b"\xf3\x89\x9a\xc2";
     let whole = encode(&[Member::new("k", "inner")]).expect("members have keys").to_vec();
-    // Two payloads that start with the magic bytes of an aggregate, and one that is a valid aggregate.
     let payloads = [magic.to_vec(), [magic, &[0; 50][..]].concat(), whole];
     let entries = sent_entries(&payloads);
     assert_eq!(entries.len(), payloads.len());
@@ -183,7 +177,6 @@ fn aws_library_decodes_aggregate_like_payloads() {
     assert_eq!(output(python, input), expected);
 }
 
-/// Sends each payload with its own key through an aggregating sink, and returns the entries of the requests.
 fn sent_entries(payloads: &[Vec<u8>]) -> Vec<Bytes> {
     let entries = Arc::new(Mutex::new(Vec::new()));
     let sent = entries.clone();

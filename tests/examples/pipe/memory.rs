@@ -28,8 +28,7 @@ fn peak_resident(pipe: &Pipe) -> Option<u64> {
     Some(1024 * kib)
 }
 
-/// Pipes blocks of documents into the program, and calls `written` after the last block. Returns the peak resident
-/// memory in bytes.
+/// Calls `written` after the last block, and returns the peak resident memory in bytes.
 fn pipe_documents(server: &Server, blocks: u64, bytes: usize, written: impl Fn()) -> u64 {
     let mut pipe = Pipe::to(&server.endpoint, &OPTIONS);
     let block: String = (0..BLOCK_DOCUMENTS).map(|number| document(number, bytes)).collect();
@@ -69,8 +68,7 @@ fn gigabyte_uses_bounded_memory() {
     assert!(peak < 64 * MIB, "peak of {peak} bytes");
 }
 
-/// Retries one record in a hundred until the program has read all input, so that each input block contains at least one
-/// retried record.
+/// Retries one record in a hundred until the program has read all input, so that each block contains a retried record.
 #[test]
 fn retried_records_do_not_retain_input() {
     let fails = Arc::new(AtomicBool::new(true));

@@ -17,9 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryOutcome {
     Delivered,
-    /// The entry fails with this code.
     Failed(&'static str),
-    /// The whole request fails with this code.
     RequestRefused(&'static str),
     NoResponse,
 }
@@ -50,7 +48,6 @@ impl Server {
         Self::serve(decide, true)
     }
 
-    /// Starts a server that does not record delivered entries.
     pub fn without_history(
         decide: impl Fn(&Entry) -> EntryOutcome + Send + Sync + 'static,
     ) -> Self {
@@ -88,14 +85,12 @@ impl Server {
         data
     }
 
-    /// Returns the keys and data of delivered entries in order of arrival.
     pub fn delivered_with_keys(&self) -> Vec<(String, String)> {
         let text = |entry: &Entry| String::from_utf8(entry.data.clone()).unwrap();
         let delivered = self.state.delivered.lock().unwrap();
         delivered.iter().map(|entry| (entry.key.clone(), text(entry))).collect()
     }
 
-    /// Returns the number of PutRecords requests.
     pub fn requests(&self) -> usize {
         *self.state.requests.lock().unwrap()
     }

@@ -17,7 +17,6 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Reads stderr until a line contains `text`, calls `then`, and returns the rest of stderr.
 fn read_stderr_until(pipe: &mut Pipe, text: &str, then: impl FnOnce()) -> String {
     let mut stderr = BufReader::new(pipe.0.stderr.take().unwrap());
     let mut line = String::new();

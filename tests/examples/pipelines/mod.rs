@@ -1,5 +1,4 @@
-//! Tests of the examples that are complete pipelines. They run the programs, and test how their parts handle records in
-//! virtual time.
+//! Tests that run the pipeline examples, and tests of how their parts handle records in virtual time.
 //!
 //! `PIPELINES_SEEDS=1000 cargo test --test examples committed` runs more seeds than the default of 30.
 #![cfg(feature = "aws-config")]

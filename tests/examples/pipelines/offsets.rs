@@ -30,7 +30,6 @@ fn sink(stream: &SimStream, seed: u64, buffer: usize) -> KinesisSink<Timeout<Sim
     builder.build_with(service).unwrap()
 }
 
-/// Returns an error if a committed message is not in the stream.
 fn check_committed(log: &Log, stream: &SimStream) -> Result<(), String> {
     let written: HashSet<Bytes> = stream.written().iter().map(|r| r.data().clone()).collect();
     match log.committed().iter().filter(|message| !written.contains(&message.payload)).count() {

@@ -15,7 +15,6 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts the example with `kinesis` as its endpoint and waits until it listens.
     pub fn start(name: &str, arguments: &[&str], kinesis: &Embedded) -> Self {
         let mut command = example_program::example(name);
         command.args(["--listen", "127.0.0.1:0", "--endpoint", kinesis.endpoint()]);
@@ -32,7 +31,6 @@ impl ServerProcess {
         send_signal(&self.child, "-INT");
     }
 
-    /// Waits for a successful exit and returns the last line of stdout.
     pub fn wait(mut self) -> String {
         let last = self.output.by_ref().map(Result::unwrap).last();
         assert!(self.child.wait().unwrap().success(), "{last:?}");

@@ -16,7 +16,6 @@ use super::connection::{MAX_LINE_BYTES, forward};
 use super::server_process::{ServerProcess, blocking};
 use crate::support::embedded::Embedded;
 
-/// An hour of virtual time.
 const HOUR: Duration = Duration::from_secs(3_600);
 const BUFFER: usize = 10;
 

@@ -63,8 +63,7 @@ async fn put(answer: Answer, in_cbor: bool) -> Fields {
     fields(service.oneshot(request).await.unwrap_err())
 }
 
-/// Asserts that an error response yields the same fields in JSON and in CBOR, and also if the response to a CBOR
-/// request is in JSON or has the content type of the other protocol. Returns the fields.
+/// Asserts that an error yields the same fields in JSON, in CBOR, and with the wrong content type. Returns the fields.
 async fn assert_same(status: u16, body: &Value, header: Option<&str>) -> Fields {
     let answer = |content_type, body: Vec<u8>| {
         let mut answer = Answer::new(status, content_type, body);

@@ -22,8 +22,7 @@ fn wire() -> Wire {
     Wire::new(Answer::new(200, CBOR, *b"\xbf\xff"))
 }
 
-/// Encodes the body with AWS's codec, which differs from the protocol only in the format of times. The body contains no
-/// times.
+/// Uses AWS's codec, which differs from the protocol only in the format of times. The body contains no times.
 fn encode_with_aws_codec(request: &PutRecordsRequest) -> Vec<u8> {
     let entry = |entry: &Entry| {
         PutRecordsRequestEntry::builder()

@@ -15,7 +15,6 @@ use super::http::{Answer, Wire};
 
 const HEADERS: [&str; 3] = ["content-type", "x-amzn-errortype", "x-amzn-requestid"];
 
-/// Checker that reads each response both directly and with the SDK, and compares the results.
 pub struct ResponseChecker {
     runtime: Runtime,
     wire: Wire,

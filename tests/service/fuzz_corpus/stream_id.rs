@@ -2,8 +2,7 @@
 
 use kinesis_sink::StreamId;
 
-/// Maximum length of an error message, which shows up to 200 characters of the text. Escaping can turn each of them
-/// into up to 10 characters.
+/// An error message shows up to 200 characters of the text, and escaping can turn each of them into 10.
 const MAX_ERROR_BYTES: usize = 200 * 10 + 300;
 
 pub fn check(input: &[u8]) {

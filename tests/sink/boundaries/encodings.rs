@@ -37,7 +37,6 @@ impl Encoding {
     }
 }
 
-/// Reads all records of the stream, keyed by shard and sequence number.
 pub async fn read_back(kinesis: &SimStream) -> HashMap<(String, String), Read> {
     let client = kinesis.client();
     let mut found = HashMap::new();

@@ -1,5 +1,4 @@
-//! Tests that records arrive unchanged or are returned with a reason if their keys and payloads, or the settings, are
-//! at the limits of their ranges.
+//! Tests that records at the limits of keys, payloads, and settings arrive unchanged or are returned with a reason.
 #![cfg(feature = "sim")]
 
 mod encodings;

@@ -16,7 +16,6 @@ fn aggregate() -> Bytes {
     encode(&[Member::new("x", "first"), Member::new("y", "second")]).unwrap()
 }
 
-/// Payloads that resemble an aggregate but are not one.
 fn lookalikes() -> Vec<Bytes> {
     let whole = aggregate();
     let (magic, digest) = (&whole[..4], &whole[whole.len() - 16..]);

@@ -102,7 +102,6 @@ fn sink(rng: &mut Rng, seed: u64, kinesis: &SimStream) -> KinesisSink<SimService
     builder.build_with(kinesis.service()).unwrap()
 }
 
-/// Sets each setting to its minimum or its maximum, or leaves it at its default.
 fn randomize<B>(rng: &mut Rng, settings: Vec<Setting<B>>, builder: B) -> B {
     settings.into_iter().fold(builder, |builder, Setting { bounds: [low, high], .. }| {
         match rng.u32(0..5) {

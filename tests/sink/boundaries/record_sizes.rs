@@ -12,7 +12,6 @@ use super::encodings::ENCODINGS;
 
 const KEY: &str = "key";
 
-/// Returns a stream that accepts records of up to 10 MiB.
 fn stream() -> SimStream {
     let builder = SimStream::builder().with_shards(2).with_seed(1);
     builder.with_max_record_bytes(MAX_RECORD_BYTES).build().unwrap()
@@ -134,8 +133,7 @@ async fn tiny_buffer_accepts_one_large_record() {
     }
 }
 
-/// Size of an aggregate with two members of about 5 MiB each, excluding the payloads. The length field of such a
-/// payload has four bytes.
+/// For two members of about 5 MiB each, excluding the payloads. The length field of such a payload has four bytes.
 const AGGREGATE_OVERHEAD: usize = 20 + (2 + KEY.len()) + 2 * (1 + 4 + 2 + 1 + 4) + KEY.len();
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,6 @@ pub fn range<B: 'static, T: Copy + 'static>(
     Setting { field, bounds: bounds.map(change), outside }
 }
 
-/// Asserts that `error` is a range error that names `field`, its value, and its range.
 pub fn assert_out_of_range(error: &BuildError, field: &str) {
     assert!(matches!(error, BuildError::OutOfRange { .. }), "{error}");
     assert_eq!(error.setting(), Some(field));

@@ -1,5 +1,4 @@
-//! Tests of the range of each setting and limit of a sink. At either bound of the range, the sink delivers records. If
-//! a value is outside of the range, `build` fails.
+//! Tests that a sink delivers at both bounds of each setting and limit, and that `build` rejects values beyond them.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Tests of the range of each setting of the simulated stream. At either bound of the range, the stream accepts
-//! records. If a value is outside of the range, `build` fails.
+//! Tests that the simulated stream works at both bounds of each setting, and that `build` rejects values beyond them.
 
 use std::time::Duration;
 

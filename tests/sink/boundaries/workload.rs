@@ -17,7 +17,6 @@ use tokio::time::timeout;
 /// Partition key, if known, and payload of a record.
 type Sent = (Option<String>, Bytes);
 
-/// Numbers of records by outcome.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     pub delivered: usize,
@@ -25,7 +24,6 @@ pub struct Outcomes {
     pub failed: Vec<FailureReason>,
 }
 
-/// Returns `count` records with 0 to 90 bytes of data. Each has one of six partition keys or a random key.
 pub fn records(rng: &mut Rng, count: usize) -> Vec<Record> {
     let one = |rng: &mut Rng| {
         let length = rng.choice([0, 0, 1, 7, 90]).unwrap();
@@ -106,7 +104,6 @@ impl Outcomes {
         self.too_large += 1;
     }
 
-    /// Awaits each receipt and compares its outcome with the records on the stream.
     async fn settle(&mut self, kinesis: &SimStream, receipts: Vec<(Record, Receipt)>) {
         let written = written(kinesis);
         let (records, receipts): (Vec<_>, Vec<_>) = receipts.into_iter().unzip();
@@ -143,7 +140,6 @@ fn location(delivery: &Delivery) -> Location {
     (shard, number, delivery.sub_sequence_number())
 }
 
-/// Returns the user records on the stream by location, after deaggregation.
 fn written(kinesis: &SimStream) -> HashMap<Location, Sent> {
     let mut found = HashMap::new();
     for written in kinesis.written() {

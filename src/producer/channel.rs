@@ -23,12 +23,9 @@ use crate::stream::StreamId;
 
 /// State shared by the handles of a producer and their driver.
 ///
-/// Each record needs a [`Permit`] from two fair semaphores, one for the number of records and one for their bytes. The
-/// record keeps the permit as long as it counts towards the buffer bounds: while it is in the queue or in the sink and,
-/// if it fails permanently, until a caller takes it.
-///
-/// A record is accepted when it is added to the queue, which must be open. User code must not run while the queue is
-/// locked, because it could use the same producer and deadlock.
+/// Each record needs a [`Permit`] from two fair semaphores, and keeps it as long as it counts towards the buffer
+/// bounds: until it is settled or, if it fails permanently, until a caller takes it. User code must not run while the
+/// queue is locked, because it could use the same producer and deadlock.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) stream: StreamId,
@@ -42,10 +39,8 @@ pub(super) struct Channel {
     /// Locked while a caller enters the queues of both semaphores, so that the caller has the same position in both.
     acquire_lock: Mutex<()>,
     largest_record: AtomicUsize,
-    /// Number of buffered bytes not covered by permits.
-    ///
-    /// The buffer can exceed its bound, but a semaphore cannot go below zero. The buffer exceeds its bound if a record
-    /// is larger than its permit, or if it already contained too many bytes when the driver was attached.
+    /// Number of buffered bytes not covered by permits, because a semaphore cannot go below zero. Nonzero if a record
+    /// is larger than its permit, or if the sink contained too many bytes when the driver was attached.
     deficit: AtomicUsize,
     max_records: usize,
     max_bytes: usize,
@@ -57,14 +52,12 @@ pub(super) struct Channel {
 
 pub(super) type FlushReply = oneshot::Receiver<Result<(), Error>>;
 
-/// Permits for one record, which return to the semaphores on drop.
 #[derive(Debug)]
 pub(super) struct Permit {
     record: OwnedSemaphorePermit,
     bytes: OwnedSemaphorePermit,
 }
 
-/// Guard that counts a caller as waiting for a permit until it is dropped.
 struct WaiterGuard<'a>(&'a Channel);
 
 impl<'a> WaiterGuard<'a> {
@@ -182,8 +175,7 @@ impl Channel {
         }
     }
 
-    /// Checks a record against the limits. Returns [`Full`](Rejection::Full) if the record might be too large and the
-    /// stream description is not known yet.
+    /// Checks a record. Returns [`Full`](Rejection::Full) if it might fit once the stream description is known.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, Error> {
         let on_hold = self.is_on_hold();
         let limits =
@@ -230,8 +222,7 @@ impl Channel {
         self.refusal().unwrap_or(Rejection::Closed)
     }
 
-    /// Returns the number of byte permits that a record needs. This is at most half of all byte permits, so that a
-    /// large record does not have to wait until all other records are settled.
+    /// Returns the byte permits for a record: at most half of all, so that it does not have to wait for all others.
     fn byte_permits(&self, size: usize) -> u32 {
         u32::try_from(size.min(self.max_bytes.div_ceil(2))).unwrap_or(u32::MAX)
     }
@@ -266,7 +257,6 @@ impl Channel {
         })
     }
 
-    /// Reserves a permit like [`try_reserve`](Self::try_reserve), and notifies the driver if the buffer is full.
     pub(super) fn try_reserve_or_notify(&self, size: usize) -> Result<Permit, Rejection> {
         let permit = self.try_reserve(size);
         if let Err(Rejection::Full) = permit {
@@ -285,8 +275,7 @@ impl Channel {
         }
         let record = self.records.clone().acquire_owned();
         let bytes = self.bytes.clone().acquire_many_owned(self.byte_permits(size));
-        // Must enter both queues in a single poll, even if the task's budget is used up, because otherwise two callers
-        // could wait for each other.
+        // Must enter both queues in one poll, even without budget, or else two callers could wait for each other.
         let mut acquire = pin!(unconstrained(async {
             let (record, bytes) = join(record, bytes).await;
             Some(Permit { record: record.ok()?, bytes: bytes.ok()? })
@@ -353,7 +342,6 @@ impl Channel {
         self.push(record, permit)
     }
 
-    /// Sends a command other than a record. Returns `false` if the driver has ended.
     fn post(&self, command: Command) -> bool {
         let mut queue = self.queue();
         if queue.phase == Phase::Terminated {
@@ -433,8 +421,7 @@ impl Channel {
         self.take_bytes(buffered.bytes, buffered.bytes);
     }
 
-    /// Returns the permits of the records that have left the sink. A record keeps its permits if the dead-letter
-    /// handler has returned it to the sink.
+    /// Returns the permits of the records that have left the sink and were not returned by the dead-letter handler.
     pub(super) fn apply(&self, change: BufferChange) {
         let BufferChange { released, returned } = change;
         // A dead-letter handler can return a larger record than the one that was passed to it.
@@ -446,15 +433,13 @@ impl Channel {
         );
     }
 
-    /// Acquires up to `permits` byte permits to cover `bytes` bytes that are already buffered. Bytes that are not
-    /// covered are added to the deficit.
+    /// Takes up to `permits` byte permits for `bytes` buffered bytes, and adds the missing ones to the deficit.
     fn take_bytes(&self, permits: usize, bytes: usize) {
         let taken = self.bytes.forget_permits(permits);
         self.deficit.fetch_add(bytes - taken, Ordering::Relaxed);
     }
 
-    /// Returns permits to the semaphores. The bytes first reduce the deficit, and only the rest becomes available to
-    /// callers.
+    /// Returns permits to the semaphores. The bytes reduce the deficit first.
     fn release(&self, records: usize, bytes: usize) {
         let reduce = |deficit: usize| Some(deficit.saturating_sub(bytes));
         let deficit = self.deficit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reduce);
@@ -477,11 +462,9 @@ impl Channel {
         }
     }
 
-    /// Returns the size of the records that have permits, including the deficit. Returns `None` while a caller has
-    /// reserved permits or waits for them.
+    /// Returns the size covered by permits or the deficit, or `None` while a caller holds or waits for permits.
     pub(super) fn occupied(&self) -> Option<Size> {
-        // The lock prevents new reservations. Existing reservations and waiting callers hold a clone of each semaphore
-        // until their permits are used or returned.
+        // The lock prevents new reservations. Existing ones and waiting callers hold a clone of each semaphore.
         let _lock = self.acquire_lock.try_lock().ok()?;
         if Arc::strong_count(&self.records) > 1 || Arc::strong_count(&self.bytes) > 1 {
             return None;
@@ -494,7 +477,6 @@ impl Channel {
         })
     }
 
-    /// Closes the queue, so that the driver settles the accepted records and ends.
     pub(super) fn close(&self, reason: StopReason) {
         // Must precede the change of the phase, because a caller that finds the queue closed reads the reason.
         self.condition.set(reason.condition(false));
@@ -509,7 +491,6 @@ impl Channel {
         self.bytes.close();
     }
 
-    /// Asks the driver to withdraw all unsettled records.
     pub(super) fn abort(&self) {
         let mut queue = self.queue();
         queue.abort_requested = true;
@@ -538,8 +519,7 @@ impl Channel {
         &self.condition
     }
 
-    /// Returns the status as of the last time the driver was polled, updated to include the records accepted since
-    /// then.
+    /// Returns the status after the last poll of the driver, including the records accepted since then.
     pub(super) fn status(&self) -> Status {
         let now = Instant::now().into_std();
         let queue = self.queue();

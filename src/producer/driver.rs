@@ -24,19 +24,16 @@ use crate::sink::{
 };
 use crate::trace::TARGET;
 
-/// Maximum number of budget units that one poll uses for commands. This is half of a task's budget, so that the sink
-/// can use the other half.
+/// Maximum number of budget units for commands per poll: half of a task's budget, so that the sink can use the rest.
 const COMMAND_UNITS: usize = 64;
 /// Number of commands that use one unit of the task's budget.
 const UNIT_COMMANDS: usize = 16;
-/// Number of commands in one poll after which the driver expects more. It equals a task's budget: a source that has
-/// sent this many commands has used up its budget and will continue after other tasks have run.
+/// Number of commands per poll after which more are expected, because their source has used up its task's budget.
 const BURST_COMMANDS: usize = 128;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Drained {
     commands: usize,
-    /// Number of budget units used for the commands.
     units: usize,
     /// `true` if the queue or the inbox may contain more commands, which do not wake the driver.
     is_partial: bool,
@@ -70,7 +67,6 @@ pub struct Driver<S = DefaultService> {
     /// Size of the records passed to the sink since its state was last published.
     admitted: Size,
     stopped: Option<Arc<AttemptError>>,
-    /// Number of records that failed because the producer has stopped.
     refused_records: usize,
     terminated: bool,
 }
@@ -110,8 +106,7 @@ impl<S> Driver<S> {
         self.drain_queue(None, usize::MAX);
     }
 
-    /// Executes commands from the queue until they have used `max_units` budget units. The remaining commands stay in
-    /// the inbox.
+    /// Executes commands for up to `max_units` budget units. The remaining commands stay in the inbox.
     fn drain_queue(&mut self, waker: Option<Waker>, max_units: usize) -> Drained {
         let mut queue = self.channel.queue();
         let takes_all = self.inbox.is_empty();
@@ -144,7 +139,6 @@ impl<S> Driver<S> {
         drained
     }
 
-    /// Withdraws every unsettled record.
     fn abort(&mut self) {
         let withdrawn = self.sink.take_undelivered();
         let stream = self.sink.core.stream().clone();
@@ -240,15 +234,12 @@ impl<S> Driver<S> {
         State::Keeping { failed, reason }
     }
 
-    /// Returns the size of the collected failed records, and the reason of the last one.
     fn collected(&self) -> (Size, Option<FailureReason>) {
         let queue = self.channel.queue();
         let last = queue.undelivered.last().filter(|_| queue.collected.records > 0);
         (queue.collected, last.map(|last| last.reason().clone()))
     }
 
-    /// Returns `true` if the driver retries although the service refuses every request: the policy is `Retry`, and the
-    /// sink has records or requires a stream description.
     fn keeps_retrying(&self, snapshot: &Snapshot<'_>) -> bool {
         let retries = !snapshot.is_settled || !snapshot.is_ready_to_send;
         self.policy == FatalPolicy::Retry && retries
@@ -280,7 +271,6 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Ends the producer if it is closing and every record is settled.
     fn try_finish(&mut self) -> bool {
         if !self.inbox.is_empty() {
             return false;
@@ -316,8 +306,7 @@ impl<S> Driver<S> {
         );
     }
 
-    /// Ends the producer and notifies all callers. `undelivered` contains the undelivered records without a
-    /// receipt, and `returned` also counts those with a receipt.
+    /// Ends the producer. `undelivered` has the records without a receipt, and `returned` also counts the others.
     fn finish(&mut self, undelivered: Vec<Undelivered>, returned: usize, reason: StopReason) {
         self.terminated = true;
         let snapshot = self.sink.core.snapshot();
@@ -364,9 +353,8 @@ where
         }
     }
 
-    /// Closes the channel, and fails all records once the requests in flight have completed.
-    ///
-    /// The sink sends no more requests, because a fatal error stops it until the error is taken.
+    /// Closes the channel, and fails all records once the requests in flight have completed. The sink sends no more
+    /// requests until its fatal error is taken.
     fn stop(&mut self, cause: Arc<AttemptError>) {
         self.channel.close(StopReason::Refused(cause.clone()));
         self.stopped = Some(cause.clone());
@@ -404,8 +392,7 @@ where
         let drained = this.drain_queue(Some(cx.waker().clone()), COMMAND_UNITS);
         // Leaves the rest of the budget to the sink, which yields when the budget is used up.
         let _ = poll_units(cx, drained.units.min(COMMAND_UNITS));
-        // A source that has used up its budget will send more records after this poll, so a flush now would send a
-        // partial request.
+        // A source that has used up its budget sends more later, so a flush now would send a partial request.
         let expects_more = drained.is_partial || drained.commands >= BURST_COMMANDS;
         this.drive(cx, !expects_more);
         this.publish();

@@ -1,5 +1,3 @@
-//! Stream of record outcomes.
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -31,7 +29,6 @@ where
 {
     #[pin]
     records: Fuse<St>,
-    /// Record taken from the source but not accepted yet.
     next: Option<St::Item>,
     producer: Producer,
     reservation: Reservation,
@@ -41,7 +38,6 @@ where
     max_pending: usize,
 }
 
-/// Records whose outcomes have not been returned yet.
 enum Pending<C> {
     Ordered(VecDeque<Put<C>>),
     Unordered(FuturesUnordered<Put<C>>),

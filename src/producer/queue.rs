@@ -1,5 +1,3 @@
-//! Command queue from the handles of a producer to their driver.
-
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -27,10 +25,8 @@ pub(super) struct Queue {
     pub(super) pending_since: Option<std::time::Instant>,
     pub(super) has_handles: bool,
     waiters: usize,
-    /// Largest number of bytes that a waiting caller needs.
     waiter_bytes: usize,
-    /// Number of bytes needed by the last record that was rejected because the buffer was full. Reset when the driver
-    /// is polled.
+    /// Bytes of the last record that was rejected because the buffer was full, since the driver was last polled.
     pub(super) rejected_bytes: Option<usize>,
     /// `true` while the driver is being polled. It may then have settled records without publishing its state.
     pub(super) busy: bool,
@@ -42,14 +38,12 @@ pub(super) struct Queue {
     pub(super) collected: Size,
     /// Number of calls that have taken at least one record from `undelivered`.
     pub(super) takes: u64,
-    /// Number of undelivered records when the driver ended, including records returned by receipts or passed to the
-    /// dead-letter handler.
+    /// Number of undelivered records when the driver ended, including those that are not in `undelivered`.
     pub(super) left: usize,
     /// Failure reason of the last record in `undelivered` when the driver ended.
     pub(super) last_reason: Option<FailureReason>,
 }
 
-/// State of the sink after the driver was last polled.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) totals: Totals,
@@ -81,7 +75,6 @@ pub(super) enum Command {
     TakeFailed(oneshot::Sender<()>),
 }
 
-/// Releases the lock of the queue, and wakes the driver.
 pub(super) fn wake(mut queue: MutexGuard<'_, Queue>) {
     let driver = queue.driver.take();
     drop(queue);
@@ -139,8 +132,7 @@ impl Queue {
         self.undelivered.extend(failed);
     }
 
-    /// Adds a caller that waits for `bytes` bytes. Returns `true` if no other waiting caller needs that many, which
-    /// means that the driver must be woken.
+    /// Adds a caller that waits for `bytes` bytes. Returns `true` if the driver must be woken.
     pub(super) fn add_waiter(&mut self, bytes: usize) -> bool {
         let is_first = self.waiters == 0;
         let is_larger = is_first || bytes > self.waiter_bytes;

@@ -1,5 +1,3 @@
-//! Reservation of a permit for the next record of a handle.
-
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -64,7 +62,6 @@ impl Reservation {
         }
     }
 
-    /// Releases the permit or the place in the queue.
     pub(super) fn release(&mut self) {
         *self = Self::None;
     }

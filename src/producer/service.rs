@@ -1,5 +1,3 @@
-//! `tower::Service` implementation for producers.
-
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

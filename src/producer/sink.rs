@@ -1,5 +1,3 @@
-//! `futures::Sink` implementation for producers.
-
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,7 +51,6 @@ pub struct ProducerSink {
     flush: FlushState,
     /// `true` if records were sent through this sink since its last flush.
     flush_pending: bool,
-    /// `true` once `poll_close` has returned `Ok`.
     close_completed: bool,
 }
 

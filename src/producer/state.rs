@@ -16,7 +16,6 @@ pub(super) enum State {
         failed: Size,
         reason: FailureReason,
     },
-    /// No more records are accepted, and the driver settles the accepted records.
     Draining(StopReason),
     Terminated(StopReason),
 }
@@ -45,7 +44,6 @@ impl State {
         }
     }
 
-    /// Removes the failed records that a caller has taken. Returns `true` if the state has changed.
     pub(super) fn remove_failed(&mut self, taken: Size) -> bool {
         let Self::Keeping { failed, .. } = self else { return false };
         failed.records = failed.records.saturating_sub(taken.records);

@@ -1,5 +1,3 @@
-//! Use of the cooperative budget of the task that polls a sink.
-
 use std::task::{Context, Poll, ready};
 
 use tokio::task::coop::poll_proceed;
@@ -7,8 +5,7 @@ use tokio::task::coop::poll_proceed;
 /// Cooperative budget of a tokio task per poll. Also limits the loop in [`poll_units`] for tasks without a budget.
 const MAX_UNITS: usize = 128;
 
-/// Takes `units` from the task's budget. If the budget is used up, wakes the task and returns `Pending`. Always returns
-/// `Ready` outside of tokio's tasks.
+/// Takes `units` from the task's budget, and wakes the task if it is used up. Always `Ready` outside of tokio's tasks.
 pub(crate) fn poll_units(cx: &mut Context<'_>, units: usize) -> Poll<()> {
     for _ in 0..units.min(MAX_UNITS + 1) {
         ready!(poll_proceed(cx)).made_progress();

@@ -498,7 +498,6 @@ impl SinkBuilder {
 
 impl fmt::Debug for SinkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Resolves the defaults that depend on other settings.
         let settings = Settings {
             linger: self.settings.effective_linger(),
             buffer_records: Some(self.settings.effective_buffer_records()),

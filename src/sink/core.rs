@@ -34,7 +34,6 @@ pub(crate) struct Core {
     pub(super) drive_skip: DriveSkip,
     pub(super) condition: ConditionSender,
     pub(crate) check: StreamCheck,
-    /// Set to `true` when `poll_close` has returned `Ok`.
     pub(super) closed: bool,
     /// `true` if a producer's driver polls the sink.
     pub(super) is_driven: bool,
@@ -42,7 +41,6 @@ pub(crate) struct Core {
     pub(super) metrics: Option<SinkMetrics>,
 }
 
-/// Snapshot of a sink's state for its status and its producer.
 #[derive(Debug)]
 pub(crate) struct Snapshot<'a> {
     pub(crate) limits: Limits,
@@ -63,7 +61,6 @@ pub(crate) struct Snapshot<'a> {
 /// Change of the buffer since the last call of [`Core::take_change`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BufferChange {
-    /// Size of the records that have left the buffer.
     pub(crate) released: Size,
     /// Size of the records that the dead-letter handler has returned to the buffer. `released` includes this size.
     pub(crate) returned: Size,
@@ -88,7 +85,6 @@ impl Core {
         }
     }
 
-    /// Publishes the condition if it has changed.
     pub(crate) fn publish_condition(&mut self) {
         if self.closed {
             return self.condition.set(Condition::Closed);
@@ -114,7 +110,6 @@ impl Core {
         Error::failed(self.failed(), reason).with_stream(self.pipeline.stream().clone())
     }
 
-    /// Returns the number of failed records that have not been taken.
     pub(super) fn failed(&self) -> usize {
         self.pipeline.ledger().failed().records
     }
@@ -165,8 +160,7 @@ impl Core {
         self.pipeline.settings().fatal_policy
     }
 
-    /// Attaches a driver to the sink. Returns the current buffer size, which can be nonzero if the sink was used
-    /// before.
+    /// Attaches a driver. Returns the buffer size, which can be nonzero if the sink was used before.
     pub(crate) fn attach_driver(&mut self) -> Size {
         self.is_driven = true;
         self.take_change();
@@ -178,8 +172,7 @@ impl Core {
         self.pipeline.ledger().buffered()
     }
 
-    /// Accepts a record. The caller must have checked the limits and the buffer bounds. Returns the amount of work in
-    /// units of a task's budget.
+    /// Accepts a record without checking limits and bounds. Returns the work in units of a task's budget.
     pub(crate) fn admit(&mut self, record: Record, accepted_at: Instant) -> usize {
         self.pipeline.admit(record, accepted_at.into_std());
         self.pipeline.take_work()
@@ -238,9 +231,7 @@ impl Core {
         self.pipeline.health().unreported_fatal()
     }
 
-    /// Fails all unsettled records with `cause` and returns the number of buffered records.
-    ///
-    /// Does nothing and returns `None` while requests are in flight.
+    /// Fails all unsettled records and returns the number of buffered records, unless requests are in flight.
     pub(crate) fn refuse(&mut self, cause: &Arc<AttemptError>) -> Option<usize> {
         if self.pipeline.in_flight() > 0 {
             return None;
@@ -251,7 +242,6 @@ impl Core {
         Some(records)
     }
 
-    /// Returns the failed records if the sink is closing and every record is settled.
     pub(crate) fn try_finish(&mut self) -> Option<Vec<Undelivered>> {
         if !self.pipeline.is_closing() || !self.pipeline.is_settled() {
             return None;

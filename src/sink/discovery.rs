@@ -1,5 +1,3 @@
-//! Lookups of the stream description and the shard list.
-
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,16 +26,12 @@ const MAX_DESCRIBE_ATTEMPTS: u32 = 5;
 /// Response of a source, or `None` if the source does not support the call.
 type Response<T> = Option<Result<T, BoxError>>;
 
-/// Describes the stream and lists its shards when the pipeline requires it.
-///
-/// Each lookup runs in a separate task. At most one lookup of each kind runs at a time. Dropping a `Discovery` aborts
-/// the tasks.
+/// Looks up the stream description and the shard list in tasks, which are aborted when this value is dropped.
 #[derive(Default)]
 pub(super) struct Discovery {
     source: Option<Arc<dyn StreamInfo>>,
     /// Set to `false` when the source turns out not to support descriptions.
     describes: bool,
-    /// Set to `false` when the source turns out not to support shard lists.
     lists: bool,
     listing: JoinSet<Response<Vec<Shard>>>,
     description: JoinSet<Response<StreamDescription>>,
@@ -88,8 +82,7 @@ impl Discovery {
         self.describes
     }
 
-    /// Processes responses and starts lookups. Returns `true` if progress was made; the caller must then call this
-    /// method again to register the waker.
+    /// Processes responses and starts lookups. If it returns `true`, call it again to register the waker.
     pub(super) fn drive(
         &mut self,
         cx: &mut Context<'_>,
@@ -157,9 +150,8 @@ impl Discovery {
         pipeline.apply_description(Some(description), now);
     }
 
-    /// Handles a failed description: reports a missing stream immediately, and retries transient errors several times.
-    /// After the last attempt, the sink uses the configured limits, because a persistent problem also fails the
-    /// requests.
+    /// Reports a missing stream immediately, and retries transient errors. After the last attempt, the sink uses the
+    /// configured limits, because a persistent problem also fails the requests.
     fn on_description_error(&mut self, error: BoxError, pipeline: &mut Pipeline, now: Instant) {
         let (class, attempt_error) = pipeline.health().classify(&error);
         let missing = attempt_error.code() == NO_STREAM;

@@ -3,11 +3,9 @@ use std::time::{Duration, Instant};
 /// Maximum time between two drives during a burst, and between two records of a burst.
 const INTERVAL: Duration = Duration::from_micros(100);
 
-/// Decides whether `poll_ready` can skip driving the sink during a burst of records.
-///
-/// Driving the sink costs about as much as accepting a record. During a burst, `poll_ready` therefore skips the drive
-/// if the last one was at most [`INTERVAL`] ago and left the sink idle, and if no wakeup has become due since. It skips
-/// at most one drive per record, because a caller that polls again without a new record, or after a flush, expects
+/// Decides whether `poll_ready` can skip driving the sink, which costs about as much as accepting a record. A drive is
+/// skipped if the last one was at most [`INTERVAL`] ago and left the sink idle, and if no wakeup is due. At most one
+/// drive per record is skipped, because a caller that polls again without a new record, or after a flush, expects
 /// progress.
 #[derive(Debug, Default)]
 pub(super) struct DriveSkip {
@@ -23,7 +21,6 @@ impl DriveSkip {
         self.idle_until = None;
     }
 
-    /// Records the end of a drive that left the sink idle until `wakeup`.
     pub(super) fn finish(&mut self, wakeup: Option<Instant>, now: Instant) {
         self.idle_until = wakeup.into_iter().chain([now + INTERVAL]).min();
     }

@@ -1,5 +1,3 @@
-//! `futures::Sink` that sends records through the pipeline.
-
 mod budget;
 mod builder;
 mod core;
@@ -269,10 +267,8 @@ impl<S> KinesisSink<S>
 where
     S: PutRecordsService,
 {
-    /// Processes responses, sends requests and sets the timer until the sink has to wait.
-    ///
-    /// On return, the waker is registered for every event that the sink waits for. If the task's budget is used up, the
-    /// waker has been woken instead.
+    /// Drives the sink until it has to wait. On return, the waker is registered for every event that the sink waits
+    /// for, or was woken because the task's budget is used up.
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.drive_until_idle(cx);
         // A producer's driver publishes the condition itself, after the rest of its state.
@@ -311,8 +307,8 @@ where
         }
     }
 
-    /// Sends requests. Returns `Pending` if the task's budget is used up. Sets `has_sent` if a request was sent or if
-    /// the service failed to become ready.
+    /// Sends requests. Returns `Pending` if the budget is used up. Sets `has_sent` if a request was sent or if the
+    /// service failed to become ready.
     fn dispatch(
         &mut self,
         cx: &mut Context<'_>,
@@ -367,14 +363,12 @@ where
         Poll::Ready(())
     }
 
-    /// Charges the work done so far to the task's budget. If the budget is used up, wakes the task and returns
-    /// `Pending`.
+    /// Charges the work done so far to the task's budget.
     fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         poll_units(cx, self.core.pipeline.take_work())
     }
 
-    /// Returns `Ready` unless the task's budget is used up. Without this check, a source that is always ready could
-    /// starve other tasks.
+    /// Yields if the task's budget is used up, because a source that is always ready could starve other tasks.
     fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         poll_units(cx, 1 + self.core.pipeline.take_work()).map(Ok)
     }
@@ -396,7 +390,6 @@ where
         timer.0.as_mut().poll(cx).is_ready()
     }
 
-    /// Drives the sink. If `flush` is `true`, partial requests are sent as well.
     pub(crate) fn drive_and_flush(&mut self, cx: &mut Context<'_>, flush: bool) {
         if flush {
             self.core.pipeline.flush();

@@ -14,19 +14,16 @@ use super::requests::Interrupted;
 use crate::guard::catch_panic;
 use crate::service::{PutRecordsRequest, PutRecordsService};
 
-/// Maximum time that a ready instance waits for the sink to be polled. While it waits, it can block other users of a
-/// shared limit.
+/// Maximum time that a ready instance waits for the sink, because it can block other users of a shared limit.
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Service that sends a sink's requests, and keeps a permit of a shared limit only while the sink uses it.
 ///
-/// When `poll_ready` of a tower service returns `Pending`, the instance has a place in the queue of a shared limit. It
-/// keeps this place, and later the permit, until it is called or dropped. A pending instance is therefore moved into a
-/// task that polls it until it is ready, and is replaced with a fresh clone. Dropping the pending instance releases its
-/// place in the queue.
+/// After `poll_ready` of a tower service has returned `Pending`, the instance keeps its place in the queue of a shared
+/// limit until it is called or dropped. It is therefore moved into a task that polls it, and replaced with a fresh
+/// clone.
 pub(super) struct Readiness<S> {
     service: S,
-    /// `true` if `service` is ready and has not been called.
     is_ready: bool,
     waiting: Option<Waiting<S>>,
     /// `None` if the service is not `Clone`. The only instance is then polled in place.
@@ -75,7 +72,6 @@ impl<S> Readiness<S> {
         self.release_permit();
     }
 
-    /// Releases the permit, but keeps a place in the queue.
     pub(super) fn release_permit(&mut self) {
         if self.is_ready {
             self.renew();
@@ -94,8 +90,7 @@ impl<S> Readiness<S>
 where
     S: Service<PutRecordsRequest, Error: Into<BoxError>>,
 {
-    /// Polls for readiness. Before its own poll ends, the caller must [call](Self::call) or [release](Self::release)
-    /// the service.
+    /// Polls for readiness. In the same poll, the caller must [call](Self::call) or [release](Self::release) it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.waiting.is_some()
             && let Some(collected) = ready!(self.collect(cx))
@@ -119,8 +114,6 @@ where
         polled
     }
 
-    /// Collects the waiting instance once it is ready or has failed. Returns `None` if it was dropped because it was
-    /// not collected in time.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
         let (Some(waiting), Some(factory)) = (&mut self.waiting, &self.factory) else {
             return Poll::Ready(None);
@@ -129,8 +122,7 @@ where
         if collected.is_ready() {
             self.waiting = None;
         } else if waiting.runtime != Handle::current().id() {
-            // The sink was moved to another runtime. A task there takes over, because the old runtime might never run
-            // again.
+            // The sink was moved to another runtime, and the old one might never run again.
             self.waiting = waiting.take().map(|service| (factory.wait)(service, cx));
         }
         collected
@@ -157,16 +149,14 @@ where
     }
 }
 
-/// Instance that is polled in a task. Dropping this value releases the instance's place in the queue immediately, even
-/// if the task never runs again.
+/// Instance polled in a task. Dropping this value frees its place in the queue even if the task never runs again.
 struct Waiting<S> {
     shared: Shared<S>,
     task: AbortHandle,
     runtime: runtime::Id,
 }
 
-/// State shared by the sink and the task. While the lock is held, no method of the service other than `poll_ready` is
-/// called.
+/// State of the sink and the task. Under the lock, no method of the service other than `poll_ready` is called.
 struct Shared<S>(Arc<Mutex<State<S>>>);
 
 struct State<S> {
@@ -190,8 +180,7 @@ impl<S> Waiting<S> {
         Self { shared: Shared(state), task, runtime: runtime.id() }
     }
 
-    /// Polls for the instance or its error. Returns `None` if the instance was dropped because it was not collected in
-    /// time.
+    /// Polls for the instance or its error. Returns `None` if it was dropped because it waited too long.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S, BoxError>>> {
         let mut state = self.shared.lock();
         if state.service.is_some() && state.result.is_none() {

@@ -1,5 +1,3 @@
-//! Reporting of outcomes to receipts, dead-letter handlers, logs and the metrics recorder.
-
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -58,7 +56,6 @@ impl Core {
     #[cfg(not(feature = "metrics"))]
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
-    /// Settles the completed requests, and notifies receipts and handlers for the last time.
     pub(super) fn shutdown(&mut self) {
         // Dead-letter handlers are not called during a panic.
         if !std::thread::panicking() {

@@ -11,8 +11,7 @@ use crate::service::PutRecordsResponse;
 
 type TaskResult = Result<PutRecordsResponse, BoxError>;
 
-/// Requests in flight. Each request runs in a separate task, so it completes even while the sink is not polled.
-/// Dropping this value aborts the tasks.
+/// Requests in flight. Their tasks run even while the sink is not polled, and are aborted when this value is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     tasks: JoinSet<TaskResult>,
@@ -63,9 +62,7 @@ impl Requests {
     }
 }
 
-/// Error of an interrupted request or `poll_ready` call. The outcome of the request is unknown.
-///
-/// Does not include the panic message, because the message can contain a payload.
+/// Error of an interrupted request or `poll_ready` call. Contains no panic message, because it can contain a payload.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interrupted {
     #[error("the service panicked")]

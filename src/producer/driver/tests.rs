@@ -70,7 +70,6 @@ fn entry(rng: &mut Rng) -> Result<Placement, EntryError> {
     Err(EntryError::new(code, "a message"))
 }
 
-/// Handler that randomly takes a record, returns it, or returns a different record.
 struct Handler(Rng);
 
 impl DeadLetterHandler for Handler {
@@ -136,7 +135,6 @@ where
         self.callers = waiting;
     }
 
-    /// Polls the driver once, and checks that the permits match the buffered records.
     async fn poll_driver(&mut self) {
         tokio::task::yield_now().await;
         assert!(poll!(&mut self.driver).is_pending());
@@ -170,8 +168,7 @@ where
     }
 }
 
-/// Runs random operations with the given seed. Returns the number of times that the permits were compared with the
-/// buffered records.
+/// Runs random operations. Returns how many times the permits were compared with the buffered records.
 async fn check(seed: u64) -> usize {
     let mut rng = Rng::with_seed(seed);
     let mut sink = KinesisSink::builder("example")

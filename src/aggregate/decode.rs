@@ -78,7 +78,6 @@ fn message(data: &[u8]) -> Option<&[u8]> {
 pub struct Members {
     data: Bytes,
     tables: Option<Tables>,
-    /// Offset of the next field.
     offset: usize,
     remaining: usize,
     sub_sequence_number: u64,

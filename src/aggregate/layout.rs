@@ -88,11 +88,8 @@ impl Layout {
         })
     }
 
-    /// Encodes the aggregate. The payloads must be those of the added members, in the same order.
-    ///
-    /// # Panics
-    ///
-    /// Panics if a payload is missing or has a different length, because the aggregate would lose members.
+    /// Encodes the aggregate with the payloads of the added members, in the same order. Panics if a payload is missing
+    /// or has a different length, because the aggregate would lose members.
     pub(crate) fn encode<'a>(&self, payloads: impl IntoIterator<Item = &'a Bytes>) -> Bytes {
         let mut out = Vec::with_capacity(self.size());
         out.extend_from_slice(&MAGIC);

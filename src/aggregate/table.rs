@@ -10,8 +10,7 @@ const LINEAR_SCAN_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Table<T> {
     entries: Vec<T>,
-    /// Position of each entry. Empty for tables of up to [`LINEAR_SCAN_MAX`] entries, because most aggregates have few
-    /// keys.
+    /// Position of each entry. Empty for up to [`LINEAR_SCAN_MAX`] entries, because most aggregates have few keys.
     index: HashMap<T, u32, RandomState>,
 }
 
@@ -30,8 +29,7 @@ impl<T: Clone + Eq + Hash> Table<T> {
         self.entries.iter()
     }
 
-    /// Returns the index of `entry`, or the next free index if `entry` is new. Compares `entry` with the one at index
-    /// `hint` first.
+    /// Returns the index of `entry`, or the next free index if it is new. Checks the entry at `hint` first.
     pub(super) fn index_of(&self, entry: &T, hint: Option<u32>) -> u32 {
         if let Some(hint) = hint
             && self.entries[hint as usize] == *entry

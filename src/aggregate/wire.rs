@@ -5,7 +5,6 @@
 //! aggregate expand to a message of 64 bytes, in a vector that grows by doubling
 //! (`tests/aggregation/decode_memory.rs`).
 
-/// First bytes of every aggregate.
 pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 /// Length of the MD5 digest at the end of every aggregate.
 pub(super) const DIGEST_BYTES: usize = 16;
@@ -41,7 +40,6 @@ impl From<prost::DecodeError> for Malformed {
     }
 }
 
-/// Value of a field.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     Number(usize),

@@ -8,8 +8,7 @@ use super::names::{
 };
 use crate::pipeline::ShardSample;
 
-/// Maximum number of shard labels per sink. The limit bounds the memory of the recorder if the stream is resharded
-/// often or a server returns arbitrary ids.
+/// Maximum number of shard labels per sink, because resharding and servers with arbitrary ids can add any number.
 const MAX_NAMED: usize = 1_000;
 
 /// Label of entries that were sent before the sink knew their shard.

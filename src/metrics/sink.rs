@@ -13,10 +13,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// [Codes](crate::record::FailureReason::code) of all reasons that a sink can return for a failed record.
 const FAILURE_CODES: [&str; 4] = ["rejected", "attempts_exhausted", "deadline_exceeded", "refused"];
 
-/// Metrics of a sink.
-///
-/// All sinks of a stream share the gauges of pending records and buffered bytes. Each sink adds its changes to these
-/// gauges instead of setting them, so that they contain the sum over all sinks.
+/// Metrics of a sink. Adds its changes to the gauges instead of setting them, because all sinks of a stream share them.
 pub(crate) struct SinkMetrics {
     totals: Totals,
     pending: usize,
@@ -49,7 +46,6 @@ struct Requests {
 }
 
 impl SinkMetrics {
-    /// Registers the metrics with the installed recorder.
     pub(crate) fn new(stream: &str) -> Self {
         describe_sink();
         Self {
@@ -70,7 +66,6 @@ impl SinkMetrics {
         has_samples || self.next.is_none_or(|next| next <= now)
     }
 
-    /// Records the changes since the last report.
     pub(crate) fn report(&mut self, pipeline: &mut Pipeline, now: Instant) {
         let Some(samples) = pipeline.ledger_mut().samples_mut() else { return };
         self.next = Some(now + INTERVAL);

@@ -284,8 +284,7 @@ impl Drop for PendingReceipt {
 }
 
 impl Undelivered {
-    /// Completes the receipt of the record. Returns the value if the record has no receipt, or if the receipt was
-    /// dropped.
+    /// Completes the receipt of the record. Returns the value if there is no receipt, or if it was dropped.
     pub(crate) fn hand_over(mut self) -> Result<(), Self> {
         match self.record.take_tracker() {
             Some(tracker) => tracker.hand_over(self),

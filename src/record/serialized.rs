@@ -1,5 +1,3 @@
-//! Serialized form of records.
-
 use std::fmt;
 
 use bytes::Bytes;
@@ -59,8 +57,7 @@ impl<'de> Deserialize<'de> for PartitionKey {
 
 const KINDS: &[&str] = &["explicit", "random", "service_managed"];
 
-/// Visitor for partition keys. Its errors do not contain an unexpected string, because the string is likely to be the
-/// key.
+/// Visitor whose errors do not contain an unexpected string, because the string is likely to be the key.
 struct PartitionKeyVisitor;
 
 impl<'de> Visitor<'de> for PartitionKeyVisitor {
@@ -137,8 +134,7 @@ impl<'de> Deserialize<'de> for Data<Bytes> {
     }
 }
 
-/// Visitor for data. It accepts both base64 and bytes, because `serde(flatten)` buffers values in a human-readable form
-/// for every format.
+/// Accepts both base64 and bytes, because `serde(flatten)` buffers values in a human-readable form for all formats.
 struct DataVisitor;
 
 impl<'de> Visitor<'de> for DataVisitor {
@@ -192,7 +188,7 @@ impl<'de> Deserialize<'de> for HashKey {
     }
 }
 
-/// Visitor for hash keys. It accepts both strings and bytes, for the same reason as [`DataVisitor`].
+/// Accepts both strings and bytes, for the same reason as [`DataVisitor`].
 struct HashKeyVisitor;
 
 impl<'de> Visitor<'de> for HashKeyVisitor {

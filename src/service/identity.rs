@@ -23,20 +23,17 @@ use tokio::time::{Instant, timeout};
 use tower::BoxError;
 use tracing::{Instrument, Span};
 
-/// Maximum time for which a request waits for credentials. The load continues after that time, so that later requests
-/// can join it.
+/// Maximum time for which a request waits for credentials. The load continues, so that later requests can join it.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Maximum duration of a load. If a load takes longer, the next request aborts it and starts a new one. By default, the
-/// SDK cache ends a load earlier, after 22 s.
+/// Maximum duration of a load. The next request then starts a new one. By default, the SDK's cache stops after 22 s.
 const MAX_LOAD: Duration = Duration::from_secs(60);
 
 /// Minimum time between two attempts to replace rejected credentials.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum number of tracked credentials providers. If a new provider would exceed it, the state of all others is
-/// discarded. The maximum is high enough for a process that uses one role per tenant, and bounds memory because the
-/// state of a provider takes about 1 KiB.
+/// Maximum number of tracked credentials providers, which take about 1 KiB each. A new provider above the maximum
+/// discards the state of all others. The maximum is high enough for a process that uses one role per tenant.
 const MAX_PROVIDERS: usize = 10_000;
 
 /// Identity cache of a derived client, which wraps the identity cache of the user's client.
@@ -74,7 +71,6 @@ struct Loading {
     started_at: Instant,
 }
 
-/// Cached credentials that the service has rejected.
 struct Rejected {
     cached: Identity,
     replacement: SharedIdentityCache,
@@ -149,8 +145,7 @@ impl Identities {
     }
 }
 
-/// Records whether the provider has ever returned credentials. If it has, a later "not loaded" error is treated as an
-/// outage of the provider.
+/// Records whether the provider has returned credentials. If so, a later "not loaded" error is an outage.
 fn record_load(
     partition: IdentityCachePartition,
     result: Result<Identity, BoxError>,

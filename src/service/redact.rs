@@ -1,5 +1,4 @@
-//! Redaction of messages that are returned or logged. Values quoted from the request are removed, and long messages are
-//! truncated.
+//! Redaction of messages that are returned or logged: removes values of the request, and truncates long messages.
 
 use memchr::memmem;
 

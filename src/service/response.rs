@@ -91,14 +91,12 @@ impl Placement {
         Self { shard_id, sequence_number: Str::from(sequence_number) }
     }
 
-    /// Creates a placement whose sequence number is a slice of a response.
     #[cfg(test)]
     pub(crate) fn from_response(shard_id: &str, sequence_number: bytes::Bytes) -> Self {
         let sequence_number = Str::try_from(sequence_number).expect("the sequence number is UTF-8");
         Self { shard_id: SmolStr::new(shard_id), sequence_number }
     }
 
-    /// Converts into the id of the shard and a copy of the sequence number.
     pub(crate) fn into_parts(self) -> (SmolStr, String) {
         (self.shard_id, self.sequence_number.to_string())
     }
@@ -139,7 +137,6 @@ impl EntryError {
     }
 }
 
-/// Members of one result in a response.
 #[derive(Debug, Default)]
 pub(super) struct ResultMembers {
     pub(super) shard_id: Option<SmolStr>,
@@ -149,8 +146,7 @@ pub(super) struct ResultMembers {
 }
 
 impl ResultMembers {
-    /// Converts the members into a result. Treats an empty member as missing, because some servers send an empty string
-    /// for a missing member.
+    /// Treats an empty member as missing, because some servers send an empty string for a missing member.
     pub(super) fn into_result(self) -> Result<Placement, EntryError> {
         if let Some(code) = self.error_code.filter(|code| !code.is_empty()) {
             return Err(EntryError::new(code, self.error_message.unwrap_or_default()));

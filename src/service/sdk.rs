@@ -38,11 +38,9 @@ pub(super) fn check_region(client: &Client, stream: &StreamId) -> Result<(), Put
     checked.map_err(|error| PutRecordsError::new(PutRecordsErrorKind::Region, Some(error.into())))
 }
 
-/// One call of the SDK.
-///
-/// Dropping an attempt before it completes, for example after a timeout, poisons its connection, so that the connection
-/// is not reused. Otherwise, with HTTP/2, the SDK would only reset the stream and send later requests over the same
-/// connection, which might be dead. Other requests in flight on that connection are not affected.
+/// One call of the SDK. Dropping it before it completes, for example after a timeout, poisons its connection.
+/// Otherwise, with HTTP/2, the SDK would only reset the stream and send later requests over the same connection, which
+/// might be dead.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     observed: Observed,

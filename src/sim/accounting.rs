@@ -1,5 +1,3 @@
-//! Algorithms that track how much of a quota is used.
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;

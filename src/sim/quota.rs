@@ -1,5 +1,3 @@
-//! Quota of a shard, and the limiter that enforces it.
-
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -57,8 +55,7 @@ struct FrontEnd {
 }
 
 impl ShardLimiter {
-    /// Creates an unused limiter. `age` is the time since the stream was built, which determines the start of fixed
-    /// windows. The start of staggered windows is drawn from `rng`.
+    /// Creates an unused limiter. The time since the stream was built, `age`, determines the start of fixed windows.
     pub(super) fn new(quota: Quota, load: f64, age: Duration, rng: &mut Rng, now: Instant) -> Self {
         let phase = match quota.limiter.algorithm {
             Algorithm::StaggeredWindows => rng.u32(..NANO as u32),

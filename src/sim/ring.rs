@@ -1,5 +1,3 @@
-//! Shards of a simulated stream, and resharding.
-
 use fastrand::Rng;
 use smol_str::{SmolStr, format_smolstr};
 use tokio::time::Instant;
@@ -35,8 +33,7 @@ pub(super) struct Ring {
     pub(super) open: Vec<usize>,
     quota: Quota,
     load: f64,
-    /// Generator for the start of staggered windows. It is separate, so that the choice of the limiter does not change
-    /// other random outcomes.
+    /// Separate generator for staggered windows, so that the limiter does not change other random outcomes.
     rng: Rng,
     started: Instant,
 }

@@ -58,7 +58,6 @@ impl Service<PutRecordsRequest> for SimService {
 /// Size of an entry in the JSON body, without its data and partition key.
 const JSON_ENTRY_BYTES: usize = 40;
 
-/// Returns the size of the JSON body of a request in bytes.
 fn body_bytes(request: &PutRecordsRequest) -> usize {
     let entry_bytes = |entry: &Entry| {
         let key = entry.partition_key().map_or(0, |key| key.len());

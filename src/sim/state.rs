@@ -1,5 +1,3 @@
-//! State of a simulated stream, and the handling of requests that have arrived.
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +94,6 @@ impl State {
         self.responses
     }
 
-    /// Counts a PutRecords request that cannot be parsed.
     pub(super) fn count_invalid(&mut self) {
         self.stats.requests += 1;
         self.stats.failed_requests += 1;

@@ -41,8 +41,7 @@ impl StreamInfo for SimStream {
 }
 
 impl SimStream {
-    /// Calls an operation that writes no record. The outage and the round-trip time are determined when the method is
-    /// called.
+    /// Calls an operation that writes no record. The outage and the round-trip time are those of the call's start.
     pub(super) fn call<T, F>(
         &self,
         handler: F,

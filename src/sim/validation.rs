@@ -27,7 +27,6 @@ pub(super) fn check_request(
     Ok(())
 }
 
-/// Returns `ResourceNotFoundException` if `requested` is not the simulated stream.
 pub(super) fn check_stream(config: &Config, requested: &StreamId) -> Result<(), PutRecordsError> {
     let is_same = match requested.arn() {
         Some(arn) => config.arn.as_ref() == arn,

@@ -111,14 +111,11 @@ impl fmt::Debug for Written {
     }
 }
 
-/// Formats a sequence number like the service.
-///
-/// The constant leading digits are a literal, because padding the number would take longer than the rest of a write.
+/// Formats a sequence number. Leading digits are a literal, because padding takes longer than the rest of a write.
 pub(super) fn sequence_number(sequence: u64) -> String {
     format!("490000000000000000000000000000000000{sequence:020}")
 }
 
-/// Parses a sequence number of a simulated stream.
 pub(super) fn parse_sequence_number(number: &str) -> Option<u64> {
     let digits = number.strip_prefix("49").filter(|digits| digits.len() == 54);
     digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?.parse().ok()

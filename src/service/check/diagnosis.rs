@@ -20,7 +20,6 @@ pub(super) enum Diagnosis {
     Fails(CheckFailureKind, Option<String>),
 }
 
-/// Reason why a check passes although the stream could not be described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
     Denied,

@@ -247,7 +247,6 @@ fn code_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     })
 }
 
-/// Returns the request id of a failed request, if the response has one.
 pub(crate) fn request_id<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     chain(error).find_map(|error| error.downcast_ref::<PutRecordsError>()?.request_id())
 }

@@ -17,8 +17,7 @@ const DATA: &[u8] = b"\x64Data";
 const EXPLICIT_HASH_KEY: &[u8] = b"\x6fExplicitHashKey";
 const PARTITION_KEY: &[u8] = b"\x6cPartitionKey";
 
-/// Inserts a member `Records` into `members`, a map of indefinite length. Returns `None` if `members` has another
-/// format.
+/// Inserts a member `Records` into `members`. Returns `None` if `members` is not a map of indefinite length.
 pub(super) fn with_entries(entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
     let members = members.strip_prefix(&[BEGIN_MAP])?;
     if members.last() != Some(&END) {

@@ -54,7 +54,6 @@ impl Body {
         }
     }
 
-    /// Returns a response body without members.
     fn empty(self) -> &'static [u8] {
         match self {
             Self::Json => b"{}",
@@ -63,8 +62,7 @@ impl Body {
         }
     }
 
-    /// Inserts the entries before the members of `members`, a body serialized by the SDK. Returns `None` if `members`
-    /// has another format.
+    /// Inserts the entries before `members`, a body serialized by the SDK, or returns `None` for another format.
     fn with_entries(self, entries: &[Entry], members: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Json => json::with_entries(entries, members),

@@ -151,7 +151,6 @@ impl ShapeSerializer for Writer {
     }
 }
 
-/// Returns the error for a type that no Kinesis operation uses.
 pub(super) fn unsupported_type(types: &str) -> SerdeError {
     SerdeError::unsupported(format!("Kinesis CBOR does not support {types}"))
 }

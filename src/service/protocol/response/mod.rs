@@ -30,8 +30,7 @@ impl ResponseSlot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Parses the response to a request with the given number of entries. Returns `false` if the SDK must parse the
-    /// response.
+    /// Parses the response to a request with `entries` entries. Returns `false` if the SDK must parse it.
     pub(super) fn read(&self, body: Body, response: &[u8], entries: usize) -> bool {
         let response = Bytes::copy_from_slice(response);
         let mut results =

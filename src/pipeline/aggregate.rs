@@ -40,8 +40,7 @@ impl Aggregate {
             hash_range: (hash_key, hash_key),
             encoded: None,
         };
-        // The size limit does not apply to the first record, because it is sent as a single entry if it is too large
-        // for an aggregate.
+        // The first record has no size limit, because it is sent alone if it is too large for an aggregate.
         aggregate.add_within(usize::MAX, &first);
         aggregate.members.push(first);
         aggregate
@@ -120,8 +119,7 @@ impl Aggregate {
         packed.map(|entry| entry.close(packing).with_route(route)).collect()
     }
 
-    /// Packs records into as few entries as possible. The records must share a shard or key, and must be in the order
-    /// of acceptance.
+    /// Packs records, in the order of acceptance, into few entries. The records must share a shard or key.
     pub(crate) fn pack(
         members: Vec<BufferedRecord>,
         shard: Option<&Arc<Shard>>,
@@ -173,8 +171,7 @@ impl Aggregate {
         Entry::new(data, Some(self.outer_key().clone()), hash_key)
     }
 
-    /// Encodes the aggregate. The members then use slices of the encoded data as their payloads, so that each payload
-    /// is in memory only once.
+    /// Encodes the aggregate. The payloads of the members become slices of the data, so each is stored only once.
     pub(super) fn encode(&mut self) -> Bytes {
         let payloads = self.members.iter().map(|member| member.record().data());
         let encoded = self.layout.encode(payloads);

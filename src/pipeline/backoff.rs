@@ -2,9 +2,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-/// Exponential backoff with full jitter.
-///
-/// The wait after the n-th consecutive failure is drawn uniformly from 0 to `min(ceiling, base * 2^n)`.
+/// Exponential backoff with full jitter. The wait after the n-th consecutive failure is drawn uniformly from 0 to
+/// `min(ceiling, base * 2^n)`.
 ///
 /// See "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Debug, Clone)]
@@ -12,8 +11,7 @@ pub(crate) struct Backoff {
     base: Duration,
     ceiling: Duration,
     failures: u32,
-    /// Number of the first request sent after the last failure. Failures of earlier requests are ignored, because they
-    /// probably have the same cause.
+    /// Failures of requests with lower numbers are ignored, because they probably have the same cause.
     ignore_below: u64,
     until: Option<Instant>,
 }
@@ -23,8 +21,7 @@ impl Backoff {
         Self { base, ceiling, failures: 0, ignore_below: 0, until: None }
     }
 
-    /// Records a failed request. Does nothing and returns `false` if the request was already in flight when the last
-    /// failure was recorded.
+    /// Records a failed request. Returns `false` if the request is ignored, because it preceded the last failure.
     pub(crate) fn fail(&mut self, request: u64, next: u64, now: Instant, rng: &mut Rng) -> bool {
         if !self.is_new_failure(request) {
             return false;

@@ -16,8 +16,7 @@ use crate::stream::StreamId;
 /// not distribute records according to the shard list.
 pub(crate) const MAX_MISPLACED: u8 = 2;
 
-/// Two 4-bit counters that saturate at 15. They share a byte, because a second byte would enlarge each buffered record
-/// by 8 bytes.
+/// Two 4-bit counters that saturate at 15. A second byte would enlarge each buffered record by 8 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Counters(u8);
 
@@ -39,7 +38,6 @@ impl Counters {
     }
 }
 
-/// A record that has been accepted, but not settled yet.
 #[derive(Debug)]
 pub(crate) struct BufferedRecord {
     pub(crate) seq: u64,
@@ -52,8 +50,7 @@ pub(crate) struct BufferedRecord {
     pub(crate) attempts: u32,
     pub(crate) may_have_been_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
-    /// The low counter contains the number of misplacements, and the high one the number of consecutive failures with
-    /// an unknown cause.
+    /// Number of misplacements (low), and of consecutive failures with an unknown cause (high).
     counters: Counters,
     /// Set to `true` if the payload is a slice of an aggregate.
     is_slice: bool,

@@ -30,12 +30,10 @@ enum Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(super) lane: LaneId,
-    /// Generation of the lane when the entry was routed. A lane gets a new generation when its shard is closed, and
-    /// whenever a shard list is applied.
+    /// Generation of the lane when the entry was routed. A lane with another generation is no longer current.
     pub(super) generation: u32,
     pub(super) order: Option<OrderId>,
-    /// Set to `true` if the shard of the lane certainly owns the hash key of the entry, and to `false` if it only
-    /// probably does.
+    /// Set to `true` if the shard of the lane certainly, and not only probably, owns the hash key of the entry.
     pub(super) is_certain: bool,
 }
 
@@ -174,8 +172,7 @@ impl QueuedEntry {
         }
     }
 
-    /// Returns the aggregate and its predicted shard, or `None` for a single record or an aggregate whose records all
-    /// have the same hash key.
+    /// Returns the aggregate and its predicted shard, or `None` if no shard is predicted.
     pub(crate) fn predicted(&self) -> Option<(&Aggregate, &Arc<Shard>)> {
         match &self.content {
             Content::Single(_) => None,
@@ -242,9 +239,8 @@ impl QueuedEntry {
         (Aggregate::pack_to_send(left, shard.as_ref(), packing, route), removed)
     }
 
-    /// Closes the entry, so that no more records are added to it. If the entry is a single record whose payload
-    /// resembles an aggregate, it is packed into an aggregate, because consumers then receive the payload unchanged. It
-    /// stays a single record if the aggregate would exceed the maximum record size, or if aggregation is off.
+    /// Closes the entry, so that no more records are added. A single record that resembles an aggregate is packed, so
+    /// that consumers receive it unchanged, unless the aggregate would be too large or aggregation is off.
     pub(crate) fn close(self, packing: &Packing) -> Self {
         let route = self.route;
         match self.content {

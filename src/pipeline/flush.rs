@@ -127,11 +127,8 @@ impl Flush {
         self.is_closing || self.lingers_until(oldest) <= now
     }
 
-    /// Returns `true` if an open aggregate should be added to a request with this flush reason.
-    ///
-    /// When the linger of an aggregate ends, the request also includes aggregates that have waited for at least half of
-    /// their linger. This limits the number of such requests to two per linger, without sending aggregates that are
-    /// almost empty.
+    /// Returns `true` if an open aggregate should be added to a request with this flush reason. When a linger ends, the
+    /// request includes aggregates that have waited for half of theirs, so there are at most two requests per linger.
     pub(super) fn joins(&self, reason: FlushReason, oldest: &BufferedRecord, now: Instant) -> bool {
         match reason {
             FlushReason::Full | FlushReason::Bisected | FlushReason::Isolated => false,

@@ -13,13 +13,11 @@ use crate::stream::StreamId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub(super) u64);
 
-/// A request that has been sent, but not settled yet.
 #[derive(Debug)]
 pub(super) struct InFlightRequest {
     pub(super) entries: Vec<QueuedEntry>,
     pub(super) records: usize,
     record_bytes: usize,
-    /// Total size of the entries.
     pub(super) bytes: usize,
     pub(super) sent_at: Instant,
     pub(super) kind: RequestKind,
@@ -84,7 +82,6 @@ pub(crate) struct Completion {
     pub(crate) now: Instant,
 }
 
-/// Requests in flight to one stream.
 #[derive(Debug)]
 pub(super) struct InFlight {
     stream: StreamId,
@@ -118,8 +115,7 @@ impl InFlight {
         (id, built)
     }
 
-    /// Removes and returns a request. Returns `None` if the request has already been settled or its records have been
-    /// withdrawn.
+    /// Removes and returns a request. Returns `None` if the request is already settled or withdrawn.
     pub(super) fn finish(&mut self, id: RequestId) -> Option<InFlightRequest> {
         let request = self.requests.remove(&id)?;
         self.size -= request.size();

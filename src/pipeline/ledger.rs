@@ -19,8 +19,7 @@ pub(crate) struct Ledger {
     failed: Size,
     /// Records removed from the buffer since the last call to [`take_released`](Self::take_released).
     released: Size,
-    /// Records returned to the buffer by a dead-letter handler since the last call to
-    /// [`take_returned`](Self::take_returned).
+    /// Records returned by a dead-letter handler since the last call to [`take_returned`](Self::take_returned).
     returned: Size,
     last_request: Option<Arc<RequestSummary>>,
     samples: Option<Box<Samples>>,
@@ -133,8 +132,7 @@ impl Ledger {
         self.released.add_record(bytes);
     }
 
-    /// Counts a record that was taken and then returned to the buffer. Its size may have changed, because a dead-letter
-    /// handler can return a different record from the one it received.
+    /// Counts a taken record that was returned to the buffer, possibly as a different record of another size.
     pub(super) fn count_kept(&mut self, bytes: usize) {
         self.failed.add_record(bytes);
         self.returned.add_record(bytes);
@@ -170,8 +168,7 @@ impl Ledger {
         self.failed
     }
 
-    /// Returns the size of all records in the buffer, which are the unsettled records and the failed records that have
-    /// not been taken yet.
+    /// Returns the size of the records in the buffer: the unsettled ones, and the failed ones not yet taken.
     pub(crate) fn buffered(&self) -> Size {
         let Size { records, bytes } = self.unsettled();
         Size { records: records + self.failed.records, bytes: bytes + self.failed.bytes }

@@ -76,7 +76,6 @@ use crate::settings::Settings;
 use crate::shard::ShardMap;
 use crate::stream::{Distribution, StreamDescription, StreamId};
 
-/// State machine for the records of one stream.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     settings: Settings,
@@ -140,14 +139,12 @@ impl Pipeline {
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
 
-    /// Requests a flush of all records accepted so far. The pipeline then sends them without waiting for full requests,
-    /// as soon as the linger permits.
+    /// Requests a flush of all accepted records. Even partial requests are sent as soon as the linger permits.
     pub(crate) fn flush(&mut self) {
         self.flush.request(self.ledger.next_seq());
     }
 
-    /// Sets the size of the largest record waiting for capacity. The pipeline sends partial requests until this record
-    /// fits into the buffer.
+    /// Sets the size of the largest waiting record. Partial requests are sent until it fits into the buffer.
     pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
         self.flush.set_waiter(bytes);
     }
@@ -159,13 +156,11 @@ impl Pipeline {
     /// Advances the time to `now`: fails the records whose deadline has passed, and resumes paused lanes.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.expire(now);
-        // Lanes are resumed last, because the removal of an expired record from the front of a lane can pause the lane
-        // until a time that has already passed.
+        // Lanes are resumed last, because expiring a record can pause its lane until a time in the past.
         self.resume_lanes(now);
     }
 
-    /// Resumes paused lanes if a request can be sent now. Otherwise, they stay paused, because the rate limiter
-    /// interprets a pause as demand.
+    /// Resumes paused lanes only if a request can be sent, because the rate limiter interprets pauses as demand.
     fn resume_lanes(&mut self, now: Instant) {
         if self.schedule().may_send(now) {
             self.backlog.resume_lanes(now);
@@ -199,8 +194,7 @@ impl Pipeline {
         self.schedule().has_full_request()
     }
 
-    /// Returns the next time after `now` at which a timer of the pipeline fires, such as a linger, backoff, or
-    /// deadline.
+    /// Returns the next time after `now` at which a timer fires, such as a linger, backoff, or deadline.
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
         self.schedule().wakeup(now)
     }
@@ -236,8 +230,7 @@ impl Pipeline {
             if !entries.is_empty() {
                 break (reason, entries);
             }
-            // The batch is empty, because the lanes or ordering keys of the closed aggregates are blocked. Try the next
-            // open aggregates, unless this attempt has closed or blocked none.
+            // The closed aggregates are blocked. Try the next ones, unless this attempt has closed or blocked none.
             if work.is_unfinished() || backlog.open_aggregates() == open_before {
                 return None;
             }
@@ -334,9 +327,8 @@ impl Pipeline {
         self.repartition();
     }
 
-    /// Repacks the backlog if the predicted shards have changed. With ordering, this waits until no record awaits
-    /// verification and only isolated records are in flight, because any other record can still be retried and must
-    /// then precede the later records of its key.
+    /// Repacks the backlog if the predicted shards have changed. With ordering, this waits until only isolated records
+    /// are in flight and none awaits verification, because retried records must precede later records of their key.
     fn repartition(&mut self) {
         if self.topology.take_change() {
             self.backlog.repartition(Repartition::Shards, &mut self.topology);
@@ -394,8 +386,7 @@ impl Pipeline {
         self.apply_description(None, now);
     }
 
-    /// Continues without shard lists, because the source of metadata does not provide them. Records are then aggregated
-    /// by partition key.
+    /// Continues without shard lists, which the source does not provide. Records are then aggregated by key.
     pub(crate) fn listing_unavailable(&mut self, now: Instant) {
         self.topology.stop_listing();
         self.settling(now).settle_unverified(None);
@@ -433,7 +424,6 @@ impl Pipeline {
         self.in_flight_size().records
     }
 
-    /// Returns the size of the records in flight, including those that await verification.
     pub(crate) fn in_flight_size(&self) -> Size {
         let mut size = self.in_flight.size();
         for aggregate in self.topology.unverified() {

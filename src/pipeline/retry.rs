@@ -15,10 +15,8 @@ use crate::record::{AttemptError, FailureReason};
 const ENTRY_RETRIES: u8 = 4;
 
 impl Settling<'_> {
-    /// Returns the entries to retry after a request has failed as a whole.
-    ///
-    /// If any of the entries has failed before, the next requests contain half as many entries. If the request
-    /// contained only one entry, an aggregate is halved and a single record is isolated.
+    /// Returns the entries to retry after a request has failed as a whole. If any entry has failed before, the next
+    /// requests contain half as many. A single aggregate is halved, and a single record is isolated.
     pub(super) fn retry_request(
         &mut self,
         mut entries: Vec<QueuedEntry>,
@@ -70,8 +68,7 @@ impl Settling<'_> {
         retries
     }
 
-    /// Halves an aggregate or isolates a record, and returns the entries to retry. With ordering, only the first half
-    /// is returned, and the second one is queued behind it.
+    /// Halves an aggregate or isolates a record. With ordering, the second half waits behind the returned first one.
     fn halve_or_isolate(&mut self, entry: QueuedEntry) -> Vec<QueuedEntry> {
         let order = entry.route.order;
         match entry.halve(self.backlog.packing()) {
@@ -109,8 +106,7 @@ impl Settling<'_> {
         self.backlog.isolated_mut().fail(entries, took, completion, self.rng);
     }
 
-    /// Refunds the tokens taken for the entries, so that retries of a record that is never accepted do not delay other
-    /// records.
+    /// Refunds the tokens of the entries, so that endless retries of one record do not delay others.
     pub(super) fn refund(&mut self, entries: &[QueuedEntry]) {
         for entry in entries {
             let lane = self.topology.current_lane(entry);

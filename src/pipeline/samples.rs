@@ -84,8 +84,7 @@ impl Samples {
         }))
     }
 
-    /// Records a request. Must be called before the attempts of its records are incremented, because only unsent
-    /// records are sampled for `buffering`.
+    /// Must be called before the attempts of the records are incremented, because only unsent records are sampled.
     pub(crate) fn record_request(
         &mut self,
         reason: FlushReason,

@@ -9,14 +9,12 @@ use crate::record::{AttemptError, FailureReason, PendingReceipt, SharedHandler, 
 use crate::service::Placement;
 use crate::stream::StreamId;
 
-/// Delivered and failed records that have not been reported yet to their receipts, the dead-letter handler, or the
-/// owner.
+/// Delivered and failed records whose outcomes have not been reported yet.
 #[derive(Debug)]
 pub(crate) struct Settlement {
     stream: StreamId,
     delivered: VecDeque<PendingReceipt>,
-    /// Failed records that have not been offered yet to their receipts or the dead-letter handler, with their sequence
-    /// numbers.
+    /// Failed records not yet offered to their receipts or the dead-letter handler, with their sequence numbers.
     unoffered: VecDeque<(u64, Undelivered)>,
     /// Failed records that stay in the buffer until the owner takes them.
     kept: Vec<(u64, Undelivered)>,
@@ -82,8 +80,7 @@ impl Settlement {
         }
     }
 
-    /// Offers the failed records to their receipts, or to `handler` if they have no receipt. Returns the number of
-    /// records that neither of them accepts. These records stay in the buffer.
+    /// Offers the failed records to their receipts or to `handler`. Returns the number that stay in the buffer.
     pub(super) fn offer_failed(
         &mut self,
         handler: Option<&SharedHandler>,

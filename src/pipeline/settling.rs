@@ -93,8 +93,7 @@ impl Settling<'_> {
         } else {
             retries.extend(self.settle_success(kind, sent, failed, took));
             if delivered == 0 && !retries.is_empty() && !self.backlog.has_outcomes() {
-                // Only parts of rejected aggregates are retried, and no backoff applies to them. The wait limits their
-                // request rate.
+                // Parts of rejected aggregates are retried without a backoff. The wait limits their rate.
                 self.health.wait_without_failure(self.now, self.rng);
             }
             let completion = self.completion(number);
@@ -129,7 +128,6 @@ impl Settling<'_> {
             self.requeue_isolated(failed, took, number);
             return Vec::new();
         }
-        // The failure concerns the whole stream, so it must not count against single shards.
         self.backlog.clear_outcomes();
         let error = failed.first().and_then(|entry| entry.oldest().last_error.clone());
         let completion = self.completion(number);
@@ -161,8 +159,7 @@ impl Settling<'_> {
         self.retry_entries(failed)
     }
 
-    /// Records a successful request. If the request ends an outage, isolated records and failed listings are retried
-    /// immediately.
+    /// Records a successful request. After an outage, retries isolated records and failed listings immediately.
     pub(super) fn record_success(&mut self, took: Duration) {
         if self.health.on_success(took) {
             self.backlog.isolated_mut().retry_now();
@@ -235,8 +232,7 @@ impl Settling<'_> {
         self.requeue(retries);
     }
 
-    /// Settles an aggregate that was written to the wrong shard, so that consumers discard it. Returns the entries to
-    /// retry.
+    /// Settles a misplaced aggregate, which consumers discard. Returns the entries to retry.
     fn retry_misplaced(
         &mut self,
         mut entry: QueuedEntry,

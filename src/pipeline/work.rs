@@ -41,7 +41,6 @@ impl Work {
         self.done += records * BYTES_PER_RECORD;
     }
 
-    /// Returns the units of work done since the last call.
     pub(super) fn take(&mut self) -> usize {
         let units = self.done / BYTES_PER_UNIT;
         self.done %= BYTES_PER_UNIT;

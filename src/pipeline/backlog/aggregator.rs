@@ -38,8 +38,7 @@ impl AggregationKey {
     }
 }
 
-/// The open aggregates, one per aggregation key. An aggregate is allocated only when a key's second record is added, so
-/// many keys with one record each use little memory.
+/// Open aggregates by key. A key with only one record has no aggregate yet, which saves memory if there are many keys.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregator {
     open: HashMap<AggregationKey, QueuedEntry, RandomState>,
@@ -83,13 +82,11 @@ impl Aggregator {
         heads.into_iter().flatten().min_by_key(|(seq, _)| **seq).map(|(_, key)| key)
     }
 
-    /// Returns the oldest record that is not blocked.
     pub(crate) fn oldest_ready(&self) -> Option<&BufferedRecord> {
         let (_, key) = self.ready.first_key_value()?;
         self.open.get(key).map(QueuedEntry::oldest)
     }
 
-    /// Returns the number of entries that are not blocked.
     pub(crate) fn ready_len(&self) -> usize {
         self.ready.len()
     }
@@ -98,10 +95,8 @@ impl Aggregator {
         self.open.values()
     }
 
-    /// Adds a record to the open entry of its key. The record must have been accepted after all others of the key.
-    ///
-    /// Returns the completed entries: the open entry if the record did not fit into it, and the entry of the record if
-    /// it is now full.
+    /// Adds the latest record of a key to its open entry. Returns the completed entries: the open entry if the record
+    /// did not fit into it, and the entry of the record if it is now full.
     pub(crate) fn push(
         &mut self,
         mut record: BufferedRecord,

@@ -46,8 +46,7 @@ impl Backlog {
         now: Instant,
     ) -> Option<Instant> {
         let next = self.isolated.front()?;
-        // While the stream fails, other records are better probes, because an isolated record can itself cause a
-        // failure.
+        // While the stream fails, others are better probes, because an isolated record can itself cause a failure.
         let has_better_probe = health.is_failing()
             && (!is_idle || self.oldest_sendable().is_some() || !self.bisection.is_empty());
         if self.isolated.is_in_flight() || has_better_probe {
@@ -63,10 +62,8 @@ impl Backlog {
         self.isolated.is_in_flight()
     }
 
-    /// Removes and returns the entries of the next request, oldest first. Closes aggregates to fill the request.
-    ///
-    /// Returns no entries if the closed entries are blocked, or if the call has encoded the maximum number of bytes and
-    /// is [unfinished](Work::is_unfinished).
+    /// Removes and returns the entries of the next request, oldest first. Closes aggregates to fill it. Returns no
+    /// entries if the closed entries are blocked, or if the call is [unfinished](Work::is_unfinished).
     pub(in crate::pipeline) fn next_batch(
         &mut self,
         params: &BatchParams<'_>,

@@ -9,12 +9,9 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::health::RequestSize;
 use crate::pipeline::in_flight::Completion;
 
-/// Records that have failed repeatedly. Each record is a separate entry.
-///
-/// Isolated records are retried separately from all others, one request at a time, with a separate backoff. The first
-/// request contains one record, because any record can be a poison record. Each response increases the number of
-/// records per request, so that records isolated because of an outage are delivered soon after it. A record that fails
-/// alone is moved to the end of the queue.
+/// Records that have failed repeatedly, each as a separate entry. They are sent one request at a time, with a separate
+/// backoff. The first request contains one record, because any record can be a poison record. Each response raises this
+/// number, so that records isolated in an outage are delivered soon after it. A record that fails alone is queued last.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Isolated {
     queue: VecDeque<QueuedEntry>,
@@ -57,8 +54,7 @@ impl Isolated {
         self.queue.front()
     }
 
-    /// Queues an entry. The first entry inherits the backoff of the stream, so that waits remain long if the outage
-    /// continues.
+    /// Queues an entry. The first entry inherits the backoff of the stream, because the outage may continue.
     pub(super) fn push(&mut self, entry: QueuedEntry, stream: &Backoff) {
         if self.is_empty() {
             self.backoff = stream.clone();
@@ -134,8 +130,7 @@ impl Isolated {
     ) {
         let Completion { request, next, now } = completion;
         self.backoff.fail(request, next, now, rng);
-        // Wait at least as long as the request took, so that slow failures do not occupy an in-flight slot most of the
-        // time.
+        // Wait at least as long as the request took, so that slow failures do not keep a slot occupied.
         self.backoff.wait_at_least(now + took);
         if entries.len() > 1 {
             self.size.fail(entries.len());

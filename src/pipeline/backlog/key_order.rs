@@ -12,8 +12,7 @@ use crate::record::{HashKey, Key};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum OrderingKey {
     Key(Key),
-    /// Start of the range of a shard. Used for aggregates by shard, because they contain records with several partition
-    /// keys.
+    /// Start of the range of a shard. Used for aggregates by shard, which contain several partition keys.
     Shard(HashKey),
 }
 
@@ -32,10 +31,8 @@ impl OrderId {
     }
 }
 
-/// Releases at most one entry of each ordering key at a time, and queues the others.
-///
-/// A released entry can be sent. It stays released, including retries, until each of its records has been delivered or
-/// has failed. Its key is busy during this time.
+/// Releases at most one entry of each ordering key at a time, and queues the others. A released entry keeps its key
+/// busy, even while it is retried, until each of its records has been delivered or has failed.
 #[derive(Debug, Default)]
 pub(crate) struct KeyOrder {
     ids: HashMap<OrderingKey, OrderId, RandomState>,

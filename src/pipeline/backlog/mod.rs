@@ -1,7 +1,5 @@
-//! Backlog of buffered records that are not in flight.
-//!
-//! A record is in exactly one of five places: an open aggregate, a lane, the queue of its ordering key, a part of a
-//! bisected request, or the queue of isolated records.
+//! Backlog of buffered records that are not in flight. Each record is in exactly one of five places: an open aggregate,
+//! a lane, the queue of its ordering key, a part of a bisected request, or the queue of isolated records.
 
 mod aggregator;
 mod batch;
@@ -42,7 +40,6 @@ use crate::record::PartitionKey;
 use crate::settings::Settings;
 use crate::shard::Shard;
 
-/// Buffered records that are not in flight.
 #[derive(Debug)]
 pub(super) struct Backlog {
     packing: Packing,
@@ -52,10 +49,8 @@ pub(super) struct Backlog {
     key_order: KeyOrder,
     lanes: Lanes,
     bisection: Bisection,
-    /// Records that have failed repeatedly and are retried separately.
     isolated: Isolated,
-    /// Set to `true` with ordering while records are isolated. Records are then aggregated by key, so that an isolated
-    /// record delays only records of the same key.
+    /// With ordering, aggregates are formed by key while records are isolated, so that no other keys are delayed.
     isolates_keys: bool,
     /// Set to `true` with ordering if the backlog must be repacked before the next request is sent.
     repartition_due: bool,
@@ -113,8 +108,7 @@ impl Backlog {
         self.unisolated_heads().next().is_some()
     }
 
-    /// Returns the oldest record that can be sent. Records in bisected requests and isolated records are not
-    /// considered.
+    /// Returns the oldest record that can be sent, except isolated records and those in bisected requests.
     pub(super) fn oldest_sendable(&self) -> Option<&BufferedRecord> {
         match (self.lanes.front_sendable(), self.aggregator.oldest_ready()) {
             (Some(queued), Some(open)) if open.seq < queued.seq => Some(open),
@@ -143,8 +137,7 @@ impl Backlog {
             return self.release(QueuedEntry::single(record), topology);
         }
         for entry in self.pack(record, topology).into_iter().flatten() {
-            // Full aggregates are encoded here, because encoding all aggregates of a request together would block the
-            // task for too long.
+            // Encode each full aggregate here. Encoding all those of a request together would block the task.
             self.release_encoded(entry, topology, work);
         }
     }
@@ -257,10 +250,8 @@ impl Backlog {
         }
     }
 
-    /// Replaces a released entry with its remaining entries, `left`. Returns the entries that can be sent now.
-    ///
-    /// With ordering, only the first remaining entry is released, and the others are queued behind it. If no entry
-    /// remains, the next entry of the ordering key is released.
+    /// Replaces a released entry with its remaining entries, `left`. Returns the entries that can be sent now. With
+    /// ordering, only the first of `left` is released or, if none is left, the next entry of the ordering key.
     pub(super) fn release_next(
         &mut self,
         order: Option<OrderId>,
@@ -289,8 +280,7 @@ impl Backlog {
         }
     }
 
-    /// Queues a part of a bisected request to be sent as a separate request. Aggregates that must be repacked return to
-    /// the lanes.
+    /// Queues a part of a bisected request. Aggregates that must be repacked return to the lanes.
     pub(super) fn bisect(&mut self, part: Vec<QueuedEntry>, topology: &mut Topology) {
         let mut kept = Vec::with_capacity(part.len());
         let mut split = Vec::new();
@@ -337,8 +327,7 @@ impl Backlog {
         self.lanes.has_outcomes()
     }
 
-    /// Discards the recorded outcomes. Must be called if the failure concerns the whole stream, so that it does not
-    /// count against single shards.
+    /// Discards the outcomes of a failure of the whole stream, so that it does not count against single shards.
     pub(super) fn clear_outcomes(&mut self) {
         self.lanes.clear_outcomes();
     }
@@ -368,8 +357,7 @@ impl Backlog {
     }
 }
 
-/// Returns the aggregation key of a record and its predicted shard. Returns `None` if the record must not be
-/// aggregated.
+/// Returns the aggregation key and predicted shard of a record, or `None` if it must not be aggregated.
 fn aggregation_key<'a>(
     record: &BufferedRecord,
     isolates_keys: bool,

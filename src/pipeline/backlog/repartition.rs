@@ -19,7 +19,6 @@ pub(in crate::pipeline) enum Repartition {
 }
 
 impl Backlog {
-    /// Opens lanes for new shards.
     pub(in crate::pipeline) fn open_lanes(
         &mut self,
         opened: Vec<OpenedLane>,
@@ -45,7 +44,6 @@ impl Backlog {
         }
     }
 
-    /// Applies changed limits.
     pub(in crate::pipeline) fn update_packing(&mut self, settings: &Settings) {
         self.packing = Packing::new(settings);
     }
@@ -85,7 +83,6 @@ impl Backlog {
         self.repartition_due |= self.is_ordered;
     }
 
-    /// Returns `true` if no request may be sent until the backlog has been repacked in order.
     pub(in crate::pipeline) fn is_repartition_due(&self) -> bool {
         self.repartition_due
     }

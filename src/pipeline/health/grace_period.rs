@@ -1,9 +1,7 @@
 use std::time::{Duration, Instant};
 
-/// Grace period during which a series of failures is tolerated.
-///
-/// Counts at most [`MAX_GAP`](Self::MAX_GAP) between two failures, because no request can fail while the sink is not
-/// polled or its process is suspended.
+/// Tolerated duration of a series of failures. Counts at most [`MAX_GAP`](Self::MAX_GAP) between two failures, because
+/// no request can fail while the sink is not polled or its process is suspended.
 #[derive(Debug, Clone)]
 pub(super) struct GracePeriod {
     length: Duration,

@@ -25,11 +25,9 @@ use crate::service::{Classify, EntryClass, EntryError, ErrorClass, NO_STREAM};
 use crate::settings::Settings;
 use crate::status::Fault;
 
-/// Health of the stream, which depends on failures of whole requests.
-///
-/// While requests fail, the pipeline sends one request at a time, after a backoff, to probe the stream. After a
-/// success, the maximum number of requests in flight grows again. Each response that is fast compared to the timeout
-/// doubles it. A fatal error is reported once.
+/// Health of the stream, which depends on failures of whole requests. While requests fail, one request at a time is
+/// sent after a backoff, to probe the stream. After a success, each response that is fast compared to the timeout
+/// doubles the maximum number of requests in flight. A fatal error is reported once.
 #[derive(Debug)]
 pub(crate) struct Health {
     backoff: Backoff,

@@ -208,8 +208,7 @@ impl Outages {
         }
     }
 
-    /// Records a failed lookup. A few failed lookups are not reported, because the sink continues without their
-    /// results.
+    /// Records a failed lookup. A few are not reported, because the sink continues without their results.
     pub(in crate::pipeline) fn lookup_failed(&mut self, error: &Arc<AttemptError>, now: Instant) {
         let episode = Episode::of_failure(&mut self.requests, error, FAILING_AFTER, now);
         episode.total += 1;
@@ -290,8 +289,6 @@ impl Outages {
         self.kept.reason = Some(reason.clone());
     }
 
-    /// Takes the number of records that have failed since the last report, and the latest failure reason. Returns
-    /// `None` if no record has failed, or if the last report was less than a minute ago.
     pub(in crate::pipeline) fn take_failed_records(
         &mut self,
         now: Instant,

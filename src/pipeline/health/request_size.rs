@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-/// Limit on the number of entries per request. It applies after requests have failed as a whole.
-///
-/// A failure halves the limit. A response raises it, at most to twice the number of entries sent, if a larger request
-/// is expected to complete before its timeout. The latency per entry is estimated from requests of different sizes.
+/// Limit on the number of entries per request, after requests have failed as a whole. A failure halves the limit. A
+/// response raises it to at most twice the number of entries sent, if a larger request is expected to complete before
+/// its timeout. The latency per entry is estimated from requests of different sizes.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pipeline) struct RequestSize {
     max: Option<usize>,

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
-/// Factor by which the timeout of the next request exceeds the default timeout.
-///
-/// The pipeline does not know the default timeout, so it measures the duration of requests that time out.
+/// Factor by which the timeout of the next request exceeds the default timeout. The pipeline does not know the default,
+/// so it measures the duration of requests that time out.
 #[derive(Debug, Clone)]
 pub(super) struct TimeoutFactor {
     factor: u32,
@@ -23,8 +22,7 @@ impl TimeoutFactor {
         self.factor
     }
 
-    /// Records a request that timed out. `is_repeated` is `true` if some of its records have failed before. If so, the
-    /// factor is doubled.
+    /// Records a timeout. Doubles the factor if some of the records have failed before.
     pub(super) fn fail(&mut self, took: Duration, factor: u32, is_repeated: bool) {
         if factor == 1 || self.default.is_none() {
             self.default = Some(took / factor);

@@ -66,8 +66,7 @@ impl LaneMap {
         self.by_shard.len()
     }
 
-    /// Returns `true` if the map contains several shards, which means that the lane of a record depends on its hash
-    /// key.
+    /// Returns `true` if there are several shards, so that the lane of a record depends on its hash key.
     pub(super) fn has_multiple_shards(&self) -> bool {
         self.ring.has_multiple_owners()
     }
@@ -103,8 +102,7 @@ impl LaneMap {
         self.stale.insert(lane);
     }
 
-    /// Records that a response names `shard_id` as the owner of `position`. Closes the shards contradicted by the
-    /// response.
+    /// Records that a response names `shard_id` as the owner of `position`. Closes the contradicted shards.
     pub(super) fn learn(
         &mut self,
         position: u128,
@@ -183,8 +181,7 @@ impl LaneMap {
         self.closed.insert(shard.clone(), next);
     }
 
-    /// Returns `true` if the shard was closed before `request` was sent, which means that it cannot have accepted the
-    /// request.
+    /// Returns `true` if the shard was closed before `request` was sent, so it cannot have accepted the request.
     pub(super) fn was_closed(&self, shard_id: &str, request: u64) -> bool {
         self.closed.get(shard_id).is_some_and(|&from| from <= request)
     }
@@ -223,8 +220,7 @@ impl LaneMap {
         self.stale.insert(lane);
     }
 
-    /// Returns `true` if the response confirms the certain route of an entry, which means that there is nothing to
-    /// learn.
+    /// Returns `true` if the response confirms the certain route of an entry, so there is nothing to learn.
     #[inline]
     pub(super) fn confirms(&self, entry: &QueuedEntry, shard_id: &str) -> bool {
         let route = entry.route;

@@ -104,8 +104,8 @@ impl LearnedShards {
         } else {
             self.contradictions = 0;
         }
-        // Without this limit, an endpoint that returns a different shard for each record would exhaust the memory,
-        // because it causes no contradiction.
+        // An endpoint that returns a new shard for each record causes no contradiction. Without a limit, it would
+        // exhaust the memory.
         let max_shards = self.listed + self.max_shards;
         let has_too_many = update > RingUpdate::Extent && lanes.shards() > max_shards;
         if self.contradictions >= MAX_CONTRADICTIONS || has_too_many {

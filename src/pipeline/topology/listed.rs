@@ -9,8 +9,7 @@ use crate::pipeline::entry::QueuedEntry;
 use crate::record::HashKey;
 use crate::shard::{Shard, ShardMap};
 
-/// Latest shard list of the stream. The list predicts the shards of aggregates, and verifies the shards of written
-/// aggregates.
+/// Latest shard list of the stream. Predicts and verifies the shards of aggregates.
 #[derive(Debug, Default)]
 pub(super) struct ListedShards {
     list: Option<ShardMap>,
@@ -107,8 +106,7 @@ impl ListedShards {
         self.unlisted.insert(SmolStr::new(shard_id))
     }
 
-    /// Returns `true` if the listed range of the shard does not contain the entry. No reshard can explain this, because
-    /// the range of an existing shard never changes.
+    /// Returns `true` if the listed range of the shard, which can never change, does not contain the entry.
     pub(super) fn rules_out(&self, entry: &QueuedEntry, shard_id: &str) -> bool {
         let oldest = entry.oldest();
         let listed = self.list.as_ref().and_then(|list| list.by_id(shard_id));

@@ -1,7 +1,5 @@
-//! Topology of the stream: its shards, the routes of records, and the verification of written aggregates.
-//!
-//! Responses show which shard owns a position of the hash ring, which is sufficient to choose a lane. Aggregation
-//! requires a shard list, because only a list proves that all records of an aggregate belong to the same shard.
+//! Topology of the stream. Responses show which shard owns a position of the hash ring, which is sufficient to choose a
+//! lane. Only a shard list proves that all records of an aggregate belong to the same shard.
 
 mod lane_map;
 mod learned;
@@ -61,8 +59,7 @@ pub(crate) struct Topology {
     predicts: bool,
     /// Set to `true` if the shards in responses are checked against the list.
     checks: bool,
-    /// Set to `true` if an unlisted shard in a response suspends all predictions, because the order of records depends
-    /// on them.
+    /// Set to `true` if an unlisted shard suspends all predictions, because the order of records depends on them.
     is_strict: bool,
     /// Set to `true` if the sink lists shards in order to choose rate limits.
     lists: bool,
@@ -181,8 +178,7 @@ impl Topology {
         self.listed.predict(record.hash_key())
     }
 
-    /// Assigns the currently predicted shard to an aggregate. Returns `false` if no single shard is predicted for all
-    /// of its records.
+    /// Assigns the predicted shard to an aggregate. Returns `false` if its records do not share one.
     pub(super) fn reassign_shard(&self, entry: &mut QueuedEntry) -> bool {
         if entry.predicted().is_none() {
             return true;
@@ -210,8 +206,7 @@ impl Topology {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// Returns `true` if the shard list has become invalid since the last call, which means that records are aggregated
-    /// by partition key.
+    /// Returns `true` if the list became invalid since the last call, so that records are aggregated by key.
     pub(crate) fn take_fallback(&mut self) -> bool {
         std::mem::take(&mut self.fell_back)
     }
@@ -240,8 +235,7 @@ impl Topology {
         lane
     }
 
-    /// Applies the observations of a response. Returns the opened lanes, and `true` if the entries of stale lanes must
-    /// be rerouted.
+    /// Applies the observations of a response. Returns the opened lanes, and `true` if stale lanes must be rerouted.
     pub(super) fn apply_observations(
         &mut self,
         completion: Completion,
@@ -261,9 +255,8 @@ impl Topology {
         (opened, learned != Learned::Unchanged)
     }
 
-    /// Suspends all predictions until the next list if order matters and a written entry is in an unlisted shard.
-    /// Otherwise, the service could misplace an aggregate and then write later records of its keys to the new shard.
-    /// Retrying the aggregate would break the order.
+    /// Suspends predictions until the next list if order matters and a written entry is in an unlisted shard.
+    /// Otherwise, a misplaced aggregate might be retried after later records of its keys are in the new shard.
     fn record_named(&mut self, shard_id: &str, now: Instant, rng: &mut Rng) {
         if self.is_strict && self.listed.record_named(shard_id) {
             self.schedule.request(now, rng);
@@ -280,8 +273,7 @@ impl Topology {
         rng: &mut Rng,
     ) {
         let Some((_, predicted)) = entry.predicted() else {
-            // If the shard is listed with another range, the stream was recreated or the service ignores partition
-            // keys.
+            // If the shard is listed with another range, the stream was recreated or the service ignores keys.
             if self.checks && !self.listed.is_invalid() {
                 self.schedule.request(now, rng);
             }
@@ -420,8 +412,7 @@ impl Topology {
         self.lanes.forget_closed();
     }
 
-    /// Records a failed call to describe the stream. Returns `true` if the call is not retried, which means that only
-    /// the shard list can show whether aggregates were placed by their keys.
+    /// Records a failed call to describe the stream. Returns `true` if the call is not retried.
     pub(super) fn fail_description(&mut self, may_pass: bool, now: Instant, rng: &mut Rng) -> bool {
         let retries = self.routing.record_failed_description(now, rng);
         let is_final = !(may_pass && retries);

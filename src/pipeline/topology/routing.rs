@@ -16,10 +16,8 @@ const CONTRADICTION_PERIOD: Duration = Duration::from_secs(60);
 /// shows whether aggregates were placed by their keys.
 const MAX_FAILED_DESCRIPTIONS: u32 = 5;
 
-/// Tracks whether the service distributes records by partition key, which aggregation and ordering require.
-///
-/// The distribution of a stream can be changed at any time. If a response contains a shard that no reshard can explain,
-/// the stream is described again.
+/// Tracks whether the service distributes records by partition key, which aggregation and ordering require. This can
+/// change at any time, so the stream is described again if no reshard can explain a shard in a response.
 #[derive(Debug)]
 pub(crate) struct Routing {
     is_relied_on: bool,

@@ -1,5 +1,4 @@
-//! Verifies that a written aggregate is in the shard that owns all of its records, because consumers discard misplaced
-//! aggregates.
+//! Verifies the shards of written aggregates, because consumers discard misplaced aggregates.
 
 use std::time::Instant;
 
@@ -34,17 +33,14 @@ pub(crate) struct Verification {
 pub(crate) struct AwaitingVerification {
     pub(crate) entry: QueuedEntry,
     pub(crate) placement: Placement,
-    /// Set to `true` if no reshard can explain the shard of this entry, or of another entry written at about the same
-    /// time.
+    /// Set to `true` if no reshard can explain the shard of this entry, or of one written at about that time.
     is_contradictory: bool,
 }
 
 impl Topology {
-    /// Checks whether the shards in a response match the partition keys of the entries.
-    ///
-    /// After a mismatch, the stream is described again, because the service may have started to choose shards
-    /// independently of the partition keys. If no reshard can explain the mismatch, aggregates in unlisted shards do
-    /// not count as delivered for 60 seconds.
+    /// Checks whether the shards in a response match the partition keys. After a mismatch, the stream is described
+    /// again. If no reshard can explain the mismatch, aggregates in unlisted shards do not count as delivered for 60
+    /// seconds.
     pub(in crate::pipeline) fn check_response(
         &mut self,
         request: u64,
@@ -174,8 +170,7 @@ impl Topology {
     }
 
     /// Returns `true` if an entry in an unlisted shard may have been written while the service ignored keys. Returns
-    /// `false` after repeated attempts, because a shard that is missing from several lists shows that the lists are
-    /// incomplete.
+    /// `false` after repeated attempts, because the lists are then considered incomplete.
     fn may_have_ignored_keys(&self, entry: &QueuedEntry) -> bool {
         self.routing.is_switchable()
             && self.listed.is_valid()

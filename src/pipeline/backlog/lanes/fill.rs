@@ -9,8 +9,7 @@ use crate::limits::Limits;
 use crate::pipeline::entry::QueuedEntry;
 
 impl Lanes {
-    /// Removes and returns the entries of the next request. Returns at least one entry if any [may be
-    /// sent](Self::front_sendable).
+    /// Removes and returns the next request's entries, at least one if any [may be sent](Self::front_sendable).
     pub(crate) fn next_batch(&mut self, limits: &Limits, now: Instant) -> Vec<QueuedEntry> {
         let entries = limits.request_entries();
         let mut remaining = Remaining { entries, bytes: limits.request_bytes(), is_whole: true };
@@ -47,7 +46,6 @@ impl Lanes {
                 }
                 (None, None) => break,
             };
-            // Take entries until another lane has the oldest record.
             let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
             let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
             let lane = &mut self.lanes[id as usize];
@@ -64,10 +62,8 @@ impl Lanes {
         }
     }
 
-    /// Fills the rest of the request from paused lanes that have tokens.
-    ///
-    /// Lanes that share a request tend to become ready at the same time, which keeps later requests full. Lanes that
-    /// cannot afford their oldest entry are not visited.
+    /// Fills the rest of the request from paused lanes that have tokens. Lanes that share a request tend to become
+    /// ready at the same time, which keeps later requests full.
     fn take_from_paused(
         &mut self,
         remaining: &mut Remaining,
@@ -77,8 +73,7 @@ impl Lanes {
         if taken.is_empty() {
             return;
         }
-        // Each of these lanes has at least one entry, so the number of entries that still fit also limits the number of
-        // lanes to visit.
+        // Each of these lanes has an entry, so it is enough to visit as many lanes as entries still fit.
         let affordable = self.affordable.range(..=(Some(now), u64::MAX)).take(remaining.entries);
         let mut oldest_first: Vec<_> = affordable.map(|((_, head), id)| (*head, *id)).collect();
         oldest_first.sort_unstable();
@@ -96,7 +91,6 @@ impl Lanes {
     }
 }
 
-/// Remaining capacity of a request.
 struct Remaining {
     entries: usize,
     bytes: usize,

@@ -19,7 +19,6 @@ pub(crate) struct Lane {
     pub(super) backoff: Backoff,
     /// Time at which the lane has the tokens it waits for.
     ready_at: Option<Instant>,
-    /// End of the pause. `None` if the lane is not paused.
     pub(super) paused_until: Option<Instant>,
     /// Time at which the lane has enough tokens for its oldest entry and no longer backs off. The pause can last
     /// longer, so that requests are full. `None` if there is nothing to wait for.
@@ -88,8 +87,7 @@ impl Lane {
         self.limiter.has_tokens(self.queue.front_bytes())
     }
 
-    /// Takes entries as long as the lane has tokens and `condition` returns `true`. `condition` receives the oldest
-    /// record and the size of its entry.
+    /// Takes entries while there are tokens and `condition` accepts the oldest record and the size of its entry.
     pub(super) fn take_while(
         &mut self,
         mut condition: impl FnMut(&BufferedRecord, usize) -> bool,

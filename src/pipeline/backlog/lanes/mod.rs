@@ -35,8 +35,7 @@ pub(crate) struct Lanes {
     ready: BTreeMap<u64, LaneId>,
     /// Paused lanes with entries, by their oldest record.
     blocked: BTreeMap<u64, LaneId>,
-    /// Paused lanes with entries, by the time at which they have enough tokens for the oldest entry, then by their
-    /// oldest record.
+    /// Paused lanes with entries, by the time at which they can afford their oldest entry, then by oldest record.
     affordable: BTreeMap<(Option<Instant>, u64), LaneId>,
     /// Paused lanes by the end of the pause.
     paused: BTreeSet<(Instant, LaneId)>,
@@ -83,8 +82,7 @@ impl Lanes {
         }
     }
 
-    /// Opens an empty lane. The lane starts with the rate of the lane that it replaces, because other producers are
-    /// expected to keep their share of the quota.
+    /// Opens an empty lane at the rate of the replaced lane, because other producers probably keep their share.
     pub(crate) fn open(&mut self, id: LaneId, replaces: Option<LaneId>, next: u64, now: Instant) {
         let share = replaces.map_or(1.0, |id| self.lane(id).limiter.share());
         let limiter = RateLimiter::of_shard(self.quota, share, next, now);
@@ -229,8 +227,7 @@ impl Lanes {
         });
     }
 
-    /// Returns the time at which the lane can send an entry that is not in its queue. Returns `None` if the entry can
-    /// be sent now.
+    /// Returns the time at which the lane can send an entry that is not in its queue, or `None` if it can now.
     pub(crate) fn sends_at(&self, id: LaneId, bytes: usize, now: Instant) -> Option<Instant> {
         self.lane(id).sends_at(bytes, now)
     }

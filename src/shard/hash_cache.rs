@@ -9,9 +9,7 @@ use crate::record::{HashKey, Key};
 /// 1 KiB of additional heap memory.
 const SLOTS: usize = 8_192;
 
-/// Cache of the [hashes](hash_of) of recent partition keys.
-///
-/// A lookup takes a tenth of the time of an MD5 digest, so a miss adds only 10% to the time of the digest.
+/// Cache of the [hashes](hash_of) of recent partition keys. A lookup takes a tenth of the time of an MD5 digest.
 #[derive(Debug, Default)]
 pub(crate) struct HashCache {
     /// Each key maps to one slot. A slot contains the most recent of the keys that map to it.

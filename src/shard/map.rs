@@ -42,9 +42,8 @@ pub(crate) struct ShardMap {
 }
 
 impl ShardMap {
-    /// Creates a map of `shards`, which can be in any order. There can be gaps between the ranges, because a list
-    /// requested during a reshard can be incomplete. Returns an error if the list is empty, an id occurs twice, or two
-    /// ranges overlap.
+    /// Creates a map of `shards`, which can be in any order. A list requested during a reshard can have gaps. Returns
+    /// an error if the list is empty, an id occurs twice, or two ranges overlap.
     pub(crate) fn new(shards: Vec<Shard>) -> Result<Self, ShardMapError> {
         if shards.is_empty() {
             return Err(ShardMapError::Empty);
@@ -84,7 +83,6 @@ impl ShardMap {
     }
 }
 
-/// Reason why a list of shards is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ShardMapError {
     #[error("no open shards listed")]

@@ -1,8 +1,6 @@
-/// Map from positions on the hash ring to owners. A position is the value of a hash key. Lookups are best-effort: the
-/// returned owner can be wrong.
-///
-/// The range of an owner extends from the lowest to the highest position learned for this owner. A lookup between two
-/// ranges returns the owner of the nearer range.
+/// Map from positions on the hash ring, which are values of hash keys, to owners. Lookups are best-effort. The range of
+/// an owner extends from its lowest to its highest learned position. A lookup between two ranges returns the nearer
+/// owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Ring<T> {
     /// Sorted and disjoint.
@@ -23,8 +21,7 @@ impl<T> Default for Ring<T> {
 }
 
 impl<T: Copy + PartialEq> Ring<T> {
-    /// Creates a ring from sorted ranges, given by their first and last positions. Skips a range that overlaps with
-    /// the one before it.
+    /// Creates a ring from sorted ranges of first and last positions. Skips ranges that overlap the one before.
     pub(crate) fn new(ranges: impl IntoIterator<Item = (u128, u128, T)>) -> Self {
         let mut ring = Self::default();
         for (first, last, owner) in ranges {
@@ -39,7 +36,6 @@ impl<T: Copy + PartialEq> Ring<T> {
         self.ranges.len() > 1
     }
 
-    /// Returns the owner if the ring has exactly one.
     pub(crate) fn only(&self) -> Option<T> {
         match &self.ranges[..] {
             [range] => Some(range.owner),
@@ -67,8 +63,7 @@ impl<T: Copy + PartialEq> Ring<T> {
         Some((nearest.owner, (nearest.first..=nearest.last).contains(&position)))
     }
 
-    /// Extends the range of `owner` to `position`. Removes all other ranges that overlap with the extended range, and
-    /// returns their owners.
+    /// Extends the range of `owner` to `position`. Removes all other ranges that overlap, and returns their owners.
     pub(crate) fn learn(&mut self, position: u128, owner: T) -> Vec<T> {
         let after = self.ranges.partition_point(|range| range.first <= position);
         let is_own = |n: usize| self.ranges.get(n).is_some_and(|range| range.owner == owner);
@@ -162,8 +157,7 @@ mod tests {
         assert_eq!((ring.find(7), ring.find(35), ring.len()), (Some('a'), Some('c'), 2));
     }
 
-    /// Returns the start positions of even shards, as the service computes them: the ranges of the first shards are one
-    /// hash key wider.
+    /// Returns the start positions of even shards as in the service: the first shards are one key wider.
     fn even_starts(shards: u128) -> Vec<u128> {
         let (width, wider) = (u128::MAX / shards, u128::MAX % shards + 1);
         (0..shards).map(|n| width * n + n.min(wider)).collect()

@@ -21,8 +21,7 @@ const DECREASE: f64 = 2.0;
 /// Lower bound of the rate after a throttled entry, as a fraction of the rate accepted within the last second.
 const MIN_OF_ACCEPTED: f64 = 0.9;
 
-/// Lower bound of the rate while no entries are accepted but the shard is not in an outage, as a fraction of the target
-/// rate.
+/// Lower bound of the rate while nothing is accepted outside an outage, as a fraction of the target rate.
 const MIN_OF_TARGET: f64 = 0.5;
 
 /// Lower bound of the share during one congestion event, as a fraction of the share at the start of the event. An event
@@ -36,8 +35,7 @@ const MIN_AFTER_PAUSE: f64 = 0.5;
 /// Seconds without accepted entries after which the average `recent` is used if it exceeds the rate of the last second.
 const LAST_SECOND_IS_STALE: f64 = 1.0;
 
-/// Seconds for which all throttled entries count, regardless of their order, after a trial has shown that the send rate
-/// causes the throttling.
+/// Seconds for which the order of throttled entries is ignored, after a trial has proven that the rate matters.
 const UNORDERED_FOR: f64 = 60.0;
 
 const MIN_GOOD: f64 = 0.02;
@@ -104,8 +102,7 @@ pub(super) struct Controller {
     throttled_since: Option<Instant>,
     retry_at: Option<Instant>,
     answered_at: Option<Instant>,
-    /// Number of the first request after the latest congestion event. Throttled entries of earlier requests belong to
-    /// that event.
+    /// First request after the latest congestion event. Earlier throttled entries belong to that event.
     event_end: u64,
     event_floor: f64,
     batch: f64,
@@ -217,8 +214,7 @@ impl Controller {
         self.share = self.share.clamp(self.lowest, self.highest * self.per_accepted());
     }
 
-    /// Returns the number of throttled entries beyond noise, which can be negative, and the number of entries that may
-    /// have been throttled because of the send rate.
+    /// Returns the throttled entries beyond noise, which can be negative, and those that the rate may have caused.
     fn excess(&mut self, outcome: &ShardOutcome, next: u64, now: Instant) -> (f64, u32) {
         if let Some(unordered) = &mut self.unordered {
             let entries = f64::from(outcome.entries);
@@ -351,9 +347,8 @@ impl Controller {
         self.uncongested += elapsed;
         let below = if self.recovering { RETURN_BELOW_AFTER_OUTAGE } else { RETURN_BELOW };
         let doublings = (self.uncongested / DOUBLING).floor().min(MAX_DOUBLINGS);
-        // The growth is proportional to the square root of the share. Proportional growth would be unfair to producers
-        // with a small share, and constant growth would add up for many producers. A share above 1 belongs to several
-        // shards and grows proportionally.
+        // Growth proportional to the square root of the share. Proportional growth would be unfair to small shares, and
+        // constant growth would add up for many producers. A share above 1 belongs to several shards.
         let probing = GROWTH * self.share.max(self.share.sqrt()) * 2_f64.powf(doublings);
         let target = if self.recovering { self.good } else { self.target() };
         let returning =

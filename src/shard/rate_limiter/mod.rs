@@ -33,7 +33,6 @@ impl Quota {
 pub(crate) struct ShardOutcome {
     pub(crate) request: u64,
     pub(crate) entries: u32,
-    /// Number of throttled entries.
     pub(crate) throttled: u32,
     /// Number of throttled entries after the last accepted entry.
     pub(crate) trailing: u32,
@@ -66,12 +65,9 @@ impl ShardOutcome {
     }
 }
 
-/// Token bucket for the entries of one shard. Its refill rate is a share of the quota, which the [`Controller`] adjusts
-/// to the responses of the shard.
-///
-/// Each entry takes one record token, and one byte token per byte. An entry that needs more tokens than the bucket can
-/// contain is sent once the bucket is full. It leaves a deficit, which means that the number of tokens is negative
-/// until enough tokens have been added.
+/// Token bucket for one shard. The [`Controller`] adjusts the refill rate, a share of the quota, to the responses. Each
+/// entry takes one record token, and one byte token per byte. An entry that exceeds the capacity is sent once the
+/// bucket is full, and leaves a deficit, which is a negative number of tokens.
 #[derive(Debug, Clone)]
 pub(crate) struct RateLimiter {
     quota: Quota,
@@ -102,9 +98,8 @@ const MAX_DEFICIT_WAIT: f64 = 5.0;
 const MAX_BATCH_WAIT: f64 = 0.1;
 
 impl RateLimiter {
-    /// Creates the limiter of a known shard. The initial rate is `share`, a fraction of the quota from 0 to 1.
-    ///
-    /// Throttled entries of all requests before request number `next` count as one congestion event.
+    /// Creates the limiter of a known shard with the initial rate `share`, a fraction of the quota. Throttled entries
+    /// of all requests before request number `next` count as one congestion event.
     pub(crate) fn of_shard(quota: Quota, share: f64, next: u64, now: Instant) -> Self {
         let share = share.clamp(min_share(quota), 1.0);
         // A large entry cannot be split, so the byte tokens start with a full burst.
@@ -238,8 +233,7 @@ impl RateLimiter {
         self.controller.as_ref()?.retry_at()
     }
 
-    /// Updates the rate from the response to a request. `wants_more` is `true` if the sink would have sent more at a
-    /// higher rate. `next` is the number of the next request.
+    /// Updates the rate from a response. `wants_more` is `true` if the sink would have sent more at a higher rate.
     pub(crate) fn on_outcome(
         &mut self,
         mut outcome: ShardOutcome,

@@ -1,5 +1,3 @@
-//! Estimator of noise, which is throttling that does not depend on the send rate.
-
 /// Number of entries over which the noise estimate adapts.
 const MEMORY: f64 = 1_000.0;
 
@@ -12,12 +10,10 @@ const MIN_ASSUMED: f64 = 0.01;
 /// Probability below which noise does not explain a run of throttled entries.
 const UNLIKELY: f64 = 0.002;
 
-/// Estimate of the probability that a shard throttles an entry for reasons other than the send rate.
-///
-/// The rate limiter of a shard accepts the entries of a request in order and, once it has no tokens, throttles the
-/// rest. If an entry is throttled before an accepted entry of the same request, there must be another cause, such as a
-/// front end with stale counters, an injected fault, or another producer. The estimate counts only these throttled
-/// entries. The last accepted entry is not counted, because it is accepted by definition.
+/// Estimate of the probability that a shard throttles an entry for reasons other than the send rate. A shard accepts
+/// the entries of a request in order until it has no tokens. Only entries throttled before an accepted entry are
+/// counted, because they have another cause, such as stale counters or another producer. The last accepted entry is not
+/// counted, because it is accepted by definition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Noise {
     probability: f64,

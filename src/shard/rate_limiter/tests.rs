@@ -23,8 +23,7 @@ impl Harness {
         self.limiter.controller.as_ref().unwrap().share()
     }
 
-    /// Sends requests for `seconds`. Each response arrives after a round trip. Returns the number of accepted and of
-    /// throttled entries.
+    /// Sends requests for `seconds`, answered after a round trip. Returns the accepted and the throttled entries.
     fn run(
         &mut self,
         bytes: usize,

@@ -20,8 +20,7 @@ impl LastSecond {
         self.slots[self.slot as usize % SLOTS] += accepted;
     }
 
-    /// Returns the accepted cost per second, averaged over the last second. During the first second, the average covers
-    /// the time since the first call, but at least 0.1 s.
+    /// Returns the cost accepted per second, averaged over the last second, or since a later first call.
     pub(super) fn rate(&mut self, now: Instant) -> f64 {
         self.advance(now);
         let total: f64 = self.slots.iter().sum();
@@ -41,8 +40,7 @@ impl LastSecond {
     }
 }
 
-/// Exponentially weighted average rate. The average does not start from zero, since its weight is corrected for the
-/// time before the first call.
+/// Exponentially weighted average rate. The weight is corrected, so that the average does not start from zero.
 #[derive(Debug, Clone)]
 pub(super) struct Average {
     /// Time constant in seconds.

@@ -1,5 +1,3 @@
-//! Trial at a lower send rate, which shows whether the send rate causes throttling.
-
 use std::time::Instant;
 
 use super::ShardOutcome;
@@ -18,11 +16,8 @@ const MIN_ENTRIES: f64 = 200.0;
 /// Maximum duration of a phase, in seconds.
 const MAX_DURATION: f64 = 3.0;
 
-/// Trial that determines whether the measured noise depends on the send rate.
-///
-/// [`Noise`](super::noise::Noise) relies on the order of the throttled entries in a request, but some services shuffle
-/// the results. A trial does not depend on the order: if fewer entries are throttled at a lower send rate, the rate
-/// causes the throttling.
+/// Trial that determines whether the noise depends on the send rate: if fewer entries are throttled at a lower rate,
+/// the rate is the cause. Unlike [`Noise`](super::noise::Noise), a trial works even if a service shuffles its results.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
     phase: Phase,
@@ -83,11 +78,8 @@ impl Trial {
         self.confirmed
     }
 
-    /// Updates the trial from the response to a request. `noise` is the current noise estimate, and `next` is the next
-    /// request number.
-    ///
-    /// If the trial shows that the send rate causes the throttling, returns the fraction of entries that were throttled
-    /// at the full rate.
+    /// Updates the trial from the response to a request. `next` is the next request number. If the send rate causes the
+    /// throttling, returns the fraction of entries that were throttled at the full rate.
     pub(super) fn on_outcome(
         &mut self,
         outcome: &ShardOutcome,

@@ -228,7 +228,8 @@ fn p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     }))
 }
 
-/// Returns the 99th percentile of the time between acceptance and first write, for the records outside the hot shard.
+/// Returns the 99th-percentile latency from accepting a record to writing it first, over the records that are not
+/// in the hot shard.
 fn cold_p99(scenario: &Scenario, seed: u64, run: &Run) -> f64 {
     let load = scenario.load(0, seed * 1_000);
     let [from, end] = [scenario.window().0, scenario.seconds].map(Duration::from_secs);

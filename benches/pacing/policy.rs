@@ -32,7 +32,8 @@ pub enum Policy {
     FixedRate,
     /// AIMD with one rate for the whole stream, similar to Flink and Vector
     AimdWholeStream,
-    /// A reference that knows the quota and the number of producers, and sends 98 % of an equal share
+    /// An ideal producer that knows the quota and the number of producers, and sends at 98 % of its equal share of the
+    /// quota
     Omniscient,
 }
 

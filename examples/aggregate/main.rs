@@ -25,13 +25,14 @@ use self::embedded::{Embedded, STREAM};
 use self::events::{EVENT_BYTES, Events};
 use self::table::Run;
 
-/// Sends the same events without aggregation, per key, and per shard, and prints a table of the costs.
+/// Sends the same events three times, unaggregated, aggregated per key, and aggregated per shard, and prints a table
+/// that compares the costs.
 ///
-/// Each run starts an embedded Kinesis server in this process, sends the events, reads the stream, and
-/// deaggregates its records. The table has the figures of the records read.
+/// Each run starts an embedded Kinesis server in this process, sends the events, reads the stream, and deaggregates its
+/// records. The table is computed from the records that were read.
 ///
-/// Exit status: 0 if a KCL consumer would receive every event exactly once, with its key, 2 if the options
-/// are invalid, 1 on any other error.
+/// The exit status is 0 if a KCL consumer would receive every event exactly once, with its key, 2 if the options are
+/// invalid, and 1 on any other error.
 #[derive(Debug, Parser)]
 #[command(name = "aggregate")]
 struct Arguments {

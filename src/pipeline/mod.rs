@@ -508,7 +508,7 @@ impl Pipeline {
         self.flush.is_closing()
     }
 
-    /// Offers the records that failed since the last call to their receipts, or to `handler` if they have no receipt.
+    /// Hands newly failed records to their receipts, or to `handler` if they have no receipt.
     pub(crate) fn offer_failed(&mut self, handler: Option<&SharedHandler>) {
         let kept = self.settlement.offer_failed(handler, &mut self.ledger);
         if let Some(reason) = self.settlement.last_failure().filter(|_| kept > 0)

@@ -207,7 +207,7 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Publishes the state of the sink, and returns the permits of the records that have left the sink.
+    /// Publishes the state of the sink and releases the permits of records that have left it.
     fn publish(&mut self) {
         let admitted = mem::take(&mut self.admitted);
         let snapshot = self.sink.core.snapshot();

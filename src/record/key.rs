@@ -24,9 +24,9 @@ pub enum PartitionKey {
     /// If the record is throttled, the sink draws another key, so that the record does not wait for a busy shard.
     #[default]
     Random,
-    /// No key. The service chooses the shard of the record.
+    /// The record has no key, and the service chooses its shard.
     ///
-    /// Only on-demand streams whose `RecordDistributionStrategy` is `AUTO` accept such records.
+    /// Only on-demand streams whose `RecordDistributionStrategy` is `AUTO` accept records without a key.
     ServiceManaged,
 }
 

@@ -180,7 +180,7 @@ async fn feed_aggregated(
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_member_delays_no_other_member() {
+async fn poison_member_does_not_delay_others() {
     for aggregation in [Aggregation::PerShard, Aggregation::PerKey] {
         let (stream, mut sink) = feed_aggregated(aggregation, RecordOrdering::Unordered).await;
         println!("{aggregation:?}: {:?}", sink.totals());

@@ -213,7 +213,7 @@ async fn status_serializes_for_health_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_condition_ends_after_deadline() {
+async fn producer_leaves_refused_after_deadline() {
     let (_deny, denied) = tokio::sync::watch::channel(true);
     let builder = KinesisSink::builder("example").with_deadline(Duration::from_secs(10));
     let builder = builder

@@ -80,8 +80,8 @@ impl Bisection {
     }
 }
 
-/// Returns the time at which no lane of the part backs off any longer. Tokens are not checked, because the original
-/// request has already taken them.
+/// Returns the time at which the last backoff among the lanes of `part` ends. Tokens are not checked, because the
+/// original request has already taken them.
 fn waits_until(part: &[QueuedEntry], lanes: &Lanes, now: Instant) -> Option<Instant> {
     part.iter().filter_map(|entry| lanes.backs_off_until(entry.route.lane, now)).max()
 }

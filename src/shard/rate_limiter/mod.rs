@@ -228,7 +228,8 @@ impl RateLimiter {
         Some(self.refilled_at? + wait)
     }
 
-    /// Returns the end of the pause that follows requests without accepted entries. The end can be in the past.
+    /// Returns when the current backoff ends, which can be in the past. A shard backs off after requests in which it
+    /// accepted no entry.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.controller.as_ref()?.retry_at()
     }

@@ -232,8 +232,8 @@ impl Error {
     ///
     /// - for [`Refused`](ErrorKind::Refused), the records that stay in the sink;
     /// - for [`Undelivered`](ErrorKind::Undelivered), the failed records that have not been taken;
-    /// - for any error returned by [`close`](crate::Producer::close), all undelivered records, including those returned
-    ///   by receipts.
+    /// - for an error returned by [`close`](crate::Producer::close), the records in the error, and, if the producer has
+    ///   stopped or was abandoned, also the records returned by receipts and by the dead-letter handler.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.count

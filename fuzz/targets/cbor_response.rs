@@ -1,10 +1,10 @@
 #![no_main]
 
-#[path = "../../tests/service/fuzz_corpus/response.rs"]
-mod response;
 #[allow(dead_code, reason = "the tests use the rest of the module")]
 #[path = "../../tests/support/http.rs"]
 mod http;
+#[path = "../../tests/service/fuzz_corpus/response.rs"]
+mod response;
 
 use kinesis_sink::service::PutRecords;
 use response::ResponseChecker;

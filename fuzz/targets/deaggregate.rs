@@ -2,6 +2,7 @@
 
 #[path = "../../tests/service/fuzz_corpus/deaggregate.rs"]
 mod deaggregate;
+#[allow(dead_code, reason = "the tests use the rest of the module")]
 #[path = "../../tests/support/protobuf.rs"]
 mod protobuf;
 

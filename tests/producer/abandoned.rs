@@ -4,20 +4,13 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt};
 use kinesis_sink::record::FailureReason;
-use kinesis_sink::{ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered};
+use kinesis_sink::{ErrorKind, Undelivered};
 use tokio::time::sleep;
 use tracing::Level;
 
+use super::fixtures::{builder, record};
 use crate::support::logs::Logs;
 use crate::support::mock_service::{MockService, all_delivered, service_error, texts};
-
-fn builder() -> SinkBuilder {
-    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
-}
-
-fn record(text: &'static str) -> Record {
-    Record::from(text)
-}
 
 #[tokio::test(start_paused = true)]
 async fn unpolled_driver_returns_records_on_drop() {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::record::DeadLetterHandler;
 use kinesis_sink::settings::Linger;
-use kinesis_sink::{ErrorKind, KinesisSink, Producer, Record, SinkBuilder, Undelivered};
+use kinesis_sink::{ErrorKind, KinesisSink, Record, SinkBuilder, Undelivered};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::fixtures::{ROUND_TRIP, produce, record};
 use crate::support::mock_service::{MockService, all_delivered, numbers, unpaced};
 
-const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// Time limit for a call, in virtual time. A call that takes longer is considered hung.
 const HANG_TIMEOUT: Duration = Duration::from_secs(3_600);
 
@@ -21,14 +21,6 @@ fn builder() -> SinkBuilder {
         settings.seed = Some(1);
         settings.limits = unpaced();
     })
-}
-
-fn produce(builder: SinkBuilder, service: &MockService) -> Producer {
-    builder.build_with(service.clone()).unwrap().spawn()
-}
-
-fn record(number: usize) -> Record {
-    Record::from(number.to_string())
 }
 
 fn recording_max(max: &Arc<[AtomicUsize; 2]>) -> MockService {

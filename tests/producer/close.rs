@@ -9,24 +9,15 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, future};
 use kinesis_sink::producer::Driver;
 use kinesis_sink::record::FailureReason;
-use kinesis_sink::{
-    Delivery, ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered,
-};
+use kinesis_sink::{Delivery, ErrorKind, Producer, Receipt, Undelivered};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::Level;
 
+use super::fixtures::{builder, record};
 use crate::support::logs::Logs;
 use crate::support::mock_service::{MockService, texts};
-
-fn builder() -> SinkBuilder {
-    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
-}
-
-fn record(text: &'static str) -> Record {
-    Record::from(text)
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {

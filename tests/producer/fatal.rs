@@ -8,21 +8,14 @@ use futures::{SinkExt, future};
 use kinesis_sink::record::{AttemptError, FailureReason};
 use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::settings::FatalPolicy;
-use kinesis_sink::{Error, ErrorKind, KinesisSink, Record, SinkBuilder};
+use kinesis_sink::{Error, ErrorKind, SinkBuilder};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Service};
 use tracing::Level;
 
+use super::fixtures::{builder, record};
 use crate::support::logs::Logs;
 use crate::support::mock_service::{MockService, all_delivered, service_error, texts};
-
-fn builder() -> SinkBuilder {
-    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
-}
-
-fn record(text: &'static str) -> Record {
-    Record::from(text)
-}
 
 fn refusing_after_first() -> MockService {
     MockService::new(|call, request| match call {

@@ -5,24 +5,11 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use kinesis_sink::settings::FatalPolicy;
-use kinesis_sink::{ErrorKind, KinesisSink, Producer, Receipt, Record, SinkBuilder, Undelivered};
+use kinesis_sink::{ErrorKind, Producer, Receipt, Record, Undelivered};
 use tokio::time::{Instant, sleep};
 
+use super::fixtures::{ROUND_TRIP, builder, produce, record};
 use crate::support::mock_service::{MockService, answer_each, numbers, records, text, texts};
-
-const ROUND_TRIP: Duration = Duration::from_millis(20);
-
-fn builder() -> SinkBuilder {
-    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
-}
-
-fn produce(builder: SinkBuilder, service: &MockService) -> Producer {
-    builder.build_with(service.clone()).unwrap().spawn()
-}
-
-fn record(number: usize) -> Record {
-    Record::from(number.to_string())
-}
 
 #[tokio::test(start_paused = true)]
 async fn flush_delivers_records_of_all_clones() {

@@ -5,26 +5,13 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::record::FailureReason;
 use kinesis_sink::settings::Linger;
-use kinesis_sink::{Aggregation, ErrorKind, KinesisSink, Producer, Record, SinkBuilder};
+use kinesis_sink::{Aggregation, ErrorKind, Producer, Record};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
+use super::fixtures::{ROUND_TRIP, builder, produce, record};
 use crate::support::mock_service;
 use crate::support::mock_service::{MockService, answer_each, numbers, records};
-
-const ROUND_TRIP: Duration = Duration::from_millis(20);
-
-fn builder() -> SinkBuilder {
-    KinesisSink::builder("example").configure(|settings| settings.seed = Some(1))
-}
-
-fn produce(builder: SinkBuilder, service: &MockService) -> Producer {
-    builder.build_with(service.clone()).unwrap().spawn()
-}
-
-fn record(number: usize) -> Record {
-    Record::from(number.to_string())
-}
 
 #[test]
 fn producer_and_its_futures_are_send() {

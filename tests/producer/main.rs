@@ -23,6 +23,7 @@ mod capacity;
 mod close;
 mod contract;
 mod fatal;
+mod fixtures;
 mod flush;
 mod handle;
 mod put_all;

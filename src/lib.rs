@@ -191,6 +191,7 @@ mod service_ext;
 mod sink;
 
 pub mod aggregate;
+pub mod budget;
 pub mod error;
 pub mod guide;
 pub mod limits;

@@ -19,7 +19,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Maximum of `buffer_bytes`: 1 TiB, or 2 GiB on 32-bit targets.
-const MAX_BUFFER_BYTES: usize = if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
+pub(crate) const MAX_BUFFER_BYTES: usize =
+    if usize::BITS > 32 { (1 << 20) * (1 << 20) } else { 1 << 31 };
+
+/// Maximum of `buffer_records`.
+pub(crate) const MAX_BUFFER_RECORDS: usize = 100_000_000;
 
 /// Maximum of `aggregate_records`, the same as in the KPL. Aggregates stay far below it because of their size limit.
 const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
@@ -412,7 +416,7 @@ impl Settings {
         check("aggregate_records", self.aggregate_records, 1..=MAX_AGGREGATE_RECORDS)?;
         check("max_in_flight", self.max_in_flight, 1..=1_000)?;
         check_time("linger", self.effective_linger().ceiling(), Duration::ZERO..=MINUTE)?;
-        check("buffer_records", self.effective_buffer_records(), 1..=100_000_000)?;
+        check("buffer_records", self.effective_buffer_records(), 1..=MAX_BUFFER_RECORDS)?;
         let buffer_bytes = Bytes(1)..=MAX_BUFFER_BYTES.into();
         check_bytes("buffer_bytes", self.buffer_bytes.into(), buffer_bytes)?;
         self.backoff.validate()?;

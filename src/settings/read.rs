@@ -178,6 +178,9 @@ readers! {
     shard_records: Count<usize>, "limits.shard_records";
     shard_bytes: Size<u64>, "limits.shard_bytes";
     max_in_flight: Count<usize>, "max_in_flight";
+    budget_records: Count<usize>, "budget.buffer_records";
+    budget_bytes: Size<usize>, "budget.buffer_bytes";
+    budget_in_flight: Count<usize>, "budget.max_in_flight";
     aggregate_bytes: Size<usize>, "aggregate_bytes";
     aggregate_records: Count<usize>, "aggregate_records";
     describe_stream: Switch, "describe_stream";

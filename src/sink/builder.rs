@@ -13,6 +13,7 @@ use super::discovery::Discovery;
 use super::drive_skip::DriveSkip;
 use super::readiness::Readiness;
 use super::requests::Requests;
+use crate::budget::Budget;
 use crate::build_error::BuildError;
 #[cfg(feature = "aws-config")]
 use crate::error::Error;
@@ -70,6 +71,7 @@ pub struct SinkBuilder {
     stream_info: Option<Arc<dyn StreamInfo>>,
     classify: Arc<dyn Classify>,
     dead_letters: Option<SharedHandler>,
+    budget: Option<Budget>,
 }
 
 impl SinkBuilder {
@@ -83,6 +85,7 @@ impl SinkBuilder {
             stream_info: None,
             classify: Arc::new(DefaultClassify),
             dead_letters: None,
+            budget: None,
         }
     }
 
@@ -275,6 +278,14 @@ impl SinkBuilder {
         self
     }
 
+    /// Adds the sink to a [budget](Budget), which it shares with all other sinks and producers that are built with it.
+    ///
+    /// The bounds of the budget apply in addition to those of the sink.
+    pub fn with_budget(mut self, budget: &Budget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
     /// Builds a sink that uses an AWS SDK client and the [default service stack](DefaultService).
     ///
     /// The sink uses a copy of `client` with retries disabled, because the sink retries requests itself.
@@ -456,7 +467,7 @@ impl SinkBuilder {
         service: Readiness<S>,
         check: Option<StreamCheck>,
     ) -> Result<KinesisSink<S>, BuildError> {
-        let Self { stream, settings, stream_info, classify, dead_letters } = self;
+        let Self { stream, settings, stream_info, classify, dead_letters, budget: _ } = self;
         let stream = stream?;
         settings.validate()?;
         // In the other modes, the sink does not wait for a shard list, because it learns the shards from responses.

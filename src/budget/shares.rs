@@ -1,0 +1,192 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+pub(crate) use super::fair_share::{AcquireError, MemberId};
+use super::fair_share::{FairShare, Ticket, Waiting};
+use crate::pipeline::Size;
+
+/// A [`FairShare`] that several tasks share.
+#[derive(Debug)]
+pub(crate) struct Shares(Mutex<FairShare>);
+
+/// Waiters that were served. They must be woken when the caller holds no lock, because wakers can run user code.
+#[derive(Debug, Default)]
+#[must_use = "the waiters must be woken"]
+pub(crate) struct Woken(Vec<Waker>);
+
+impl Woken {
+    pub(crate) fn wake(self) {
+        for waker in self.0 {
+            waker.wake();
+        }
+    }
+}
+
+/// The queue of a [`Shares`] was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+impl Shares {
+    pub(crate) fn new(bounds: Size) -> Self {
+        Self(Mutex::new(FairShare::new(bounds)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FairShare> {
+        // A poisoned lock is ignored, because no user code runs while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add_member(&self) -> MemberId {
+        self.lock().add()
+    }
+
+    pub(crate) fn remove_member(&self, id: MemberId) {
+        let woken = self.lock().remove(id);
+        Woken(woken).wake();
+    }
+
+    /// Sets whether members are limited to their share.
+    pub(crate) fn set_shares(&self, has_shares: bool) {
+        let woken = self.lock().set_shares(has_shares);
+        Woken(woken).wake();
+    }
+
+    /// Acquires a permit for one record if it fits and no earlier request has to be served first.
+    pub(crate) fn try_acquire(
+        self: &Arc<Self>,
+        member: MemberId,
+        bytes: usize,
+    ) -> Result<Permit, AcquireError> {
+        self.lock().try_acquire(member, bytes)?;
+        Ok(Permit { shares: self.clone(), member, bytes, is_held: true })
+    }
+
+    /// Waits for a permit for one record. Dropping the future loses the place in the queue.
+    pub(crate) fn acquire(self: &Arc<Self>, member: MemberId, bytes: usize) -> Acquire {
+        Acquire { shares: self.clone(), member, bytes, state: AcquireState::New }
+    }
+
+    /// Applies a charge first and then releases, so that the bounds hold at any time.
+    pub(crate) fn exchange(
+        &self,
+        charge: (MemberId, Size),
+        releases: impl IntoIterator<Item = (MemberId, Size)>,
+    ) -> Woken {
+        let mut shares = self.lock();
+        shares.charge(charge.0, charge.1);
+        Woken(shares.release(releases))
+    }
+
+    pub(crate) fn close(&self) -> Woken {
+        Woken(self.lock().close())
+    }
+
+    pub(crate) fn used(&self) -> Size {
+        self.lock().used()
+    }
+
+    /// Returns `true` if the member has waiters.
+    pub(crate) fn is_waiting(&self, member: MemberId) -> bool {
+        self.lock().is_waiting(member)
+    }
+
+    /// Returns the size of all charges, or `None` while there are permits.
+    pub(crate) fn committed(&self) -> Option<Size> {
+        let shares = self.lock();
+        (shares.permits() == 0).then(|| shares.used())
+    }
+}
+
+/// Charge for one record that has not been accepted yet. Dropping the permit releases the charge.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    shares: Arc<Shares>,
+    member: MemberId,
+    bytes: usize,
+    is_held: bool,
+}
+
+impl Permit {
+    /// Turns the permit into the charge of a record, which can belong to another member and have another size.
+    pub(crate) fn commit(mut self, member: MemberId, bytes: usize) -> Woken {
+        self.is_held = false;
+        let granted = (self.member, self.bytes);
+        Woken(self.shares.lock().commit(granted, member, bytes))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.is_held {
+            let woken = self.shares.lock().release_permit(self.member, self.bytes);
+            Woken(woken).wake();
+        }
+    }
+}
+
+/// Future of a [`Permit`].
+#[derive(Debug)]
+pub(crate) struct Acquire {
+    shares: Arc<Shares>,
+    member: MemberId,
+    bytes: usize,
+    state: AcquireState,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum AcquireState {
+    New,
+    Queued(Ticket),
+    Done,
+}
+
+impl Acquire {
+    fn permit(&self) -> Permit {
+        let Self { member, bytes, .. } = *self;
+        Permit { shares: self.shares.clone(), member, bytes, is_held: true }
+    }
+}
+
+impl Future for Acquire {
+    type Output = Result<Permit, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { member, bytes, state, .. } = *self;
+        let mut shares = self.shares.lock();
+        let (waiting, replaced) = match state {
+            AcquireState::Done => panic!("`Acquire` polled after completion"),
+            AcquireState::Queued(ticket) => shares.poll(member, ticket, cx.waker()),
+            AcquireState::New => match shares.try_acquire(member, bytes) {
+                Ok(()) => (Waiting::Granted, None),
+                Err(AcquireError::Closed) => (Waiting::Closed, None),
+                Err(AcquireError::Full) => {
+                    let ticket = shares.enqueue(member, bytes, cx.waker().clone());
+                    drop(shares);
+                    self.state = AcquireState::Queued(ticket);
+                    return Poll::Pending;
+                }
+            },
+        };
+        drop(shares);
+        drop(replaced);
+        let acquired = match waiting {
+            Waiting::Queued => return Poll::Pending,
+            Waiting::Granted => Ok(self.permit()),
+            Waiting::Closed => Err(Closed),
+        };
+        self.state = AcquireState::Done;
+        Poll::Ready(acquired)
+    }
+}
+
+impl Drop for Acquire {
+    fn drop(&mut self) {
+        if let AcquireState::Queued(ticket) = self.state {
+            let (removed, woken) = self.shares.lock().cancel(self.member, ticket, self.bytes);
+            Woken(woken).wake();
+            drop(removed);
+        }
+    }
+}

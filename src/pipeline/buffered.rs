@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fastrand::Rng;
 
+use super::backlog::{FALLBACK, LaneId};
 use crate::record::{
     AttemptError, Delivery, FailureReason, HashKey, Key, PartitionKey, PendingReceipt, Record,
     Tracker, Undelivered,
@@ -38,65 +39,131 @@ impl Counters {
     }
 }
 
+/// Bits in one byte, for the same reason.
+#[derive(Debug, Clone, Copy, Default)]
+struct Flags(u8);
+
+impl Flags {
+    /// The payload is a slice of an aggregate.
+    const SLICE: u8 = 1;
+    /// The hash key has been computed.
+    const HASHED: u8 = 2;
+    const MAY_HAVE_BEEN_WRITTEN: u8 = 4;
+
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, is_set: bool) {
+        self.0 = if is_set { self.0 | flag } else { self.0 & !flag };
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct BufferedRecord {
     pub(crate) seq: u64,
     record: Record,
     /// Random value that determines the key of a [`PartitionKey::Random`] record.
     random: u64,
-    /// Hash key, computed on demand because the MD5 digest is the most expensive operation on a record.
-    hash_key: Option<HashKey>,
+    /// Hash key if [`Flags::HASHED`] is set. It is computed on demand, because the MD5 digest is the most expensive operation on a
+    /// record.
+    hash_key: HashKey,
     pub(crate) accepted_at: Instant,
     pub(crate) attempts: u32,
-    pub(crate) may_have_been_written: bool,
     pub(crate) last_error: Option<Arc<AttemptError>>,
     /// Number of misplacements (low), and of consecutive failures with an unknown cause (high).
     counters: Counters,
-    /// Set to `true` if the payload is a slice of an aggregate.
-    is_slice: bool,
+    flags: Flags,
+    /// Share of the buffer to which the record is charged.
+    pub(crate) share: ShareId,
+}
+
+/// Number of a share of the buffer. Each shard has its own share, so that one shard cannot fill the buffer.
+pub(crate) type ShareId = u16;
+
+/// Share of the records whose shard was unknown when they were accepted.
+pub(crate) const UNROUTED: ShareId = 0;
+
+/// Share of failed records until they are taken.
+pub(crate) const FAILED: ShareId = 1;
+
+/// Returns the share of the records of a lane. The fallback lane, and lanes beyond the 65,534th, have the share
+/// [`UNROUTED`].
+pub(crate) fn share_of_lane(lane: LaneId) -> ShareId {
+    match ShareId::try_from(lane) {
+        Ok(lane) if LaneId::from(lane) != FALLBACK => lane.checked_add(FAILED).unwrap_or(UNROUTED),
+        _ => UNROUTED,
+    }
+}
+
+/// Share of a record and the results that were computed to determine it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Admission {
+    pub(crate) share: ShareId,
+    /// Random key of a [`PartitionKey::Random`] record, if it has been drawn.
+    pub(crate) random: Option<u64>,
+    pub(crate) hash_key: Option<HashKey>,
 }
 
 impl BufferedRecord {
-    pub(crate) fn new(record: Record, seq: u64, now: Instant, rng: &mut Rng) -> Self {
+    pub(crate) fn new(
+        record: Record,
+        seq: u64,
+        admission: Admission,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Self {
         let random = match record.partition_key() {
-            PartitionKey::Random => rng.u64(..),
+            PartitionKey::Random => admission.random.unwrap_or_else(|| rng.u64(..)),
             _ => 0,
         };
+        let mut flags = Flags::default();
+        flags.set(Flags::HASHED, admission.hash_key.is_some());
         Self {
             seq,
             record,
             random,
-            hash_key: None,
+            hash_key: admission.hash_key.unwrap_or(HashKey::new(0)),
             accepted_at: now,
             attempts: 0,
-            may_have_been_written: false,
             last_error: None,
             counters: Counters(0),
-            is_slice: false,
+            flags,
+            share: admission.share,
         }
     }
 
     pub(crate) fn ensure_hash_key(&mut self, cache: &mut HashCache) {
-        if self.hash_key.is_none() {
-            self.hash_key = match (self.record.explicit_hash_key(), self.record.partition_key()) {
+        if !self.flags.has(Flags::HASHED) {
+            let hash_key = match (self.record.explicit_hash_key(), self.record.partition_key()) {
                 (Some(hash_key), _) => Some(hash_key),
                 (None, PartitionKey::Explicit(key)) => Some(cache.hash_of(key)),
                 (None, PartitionKey::Random) => Some(hash_of(&Key::random(self.random))),
                 (None, PartitionKey::ServiceManaged) => None,
             };
+            self.set_hash_key(hash_key);
         }
+    }
+
+    fn computed_hash_key(&self) -> Option<HashKey> {
+        self.flags.has(Flags::HASHED).then_some(self.hash_key)
+    }
+
+    fn set_hash_key(&mut self, hash_key: Option<HashKey>) {
+        self.flags.set(Flags::HASHED, hash_key.is_some());
+        self.hash_key = hash_key.unwrap_or(HashKey::new(0));
     }
 
     #[cfg(test)]
     pub(crate) fn is_hashed(&self) -> bool {
-        self.hash_key.is_some() || !self.has_hash_key()
+        self.flags.has(Flags::HASHED) || !self.has_hash_key()
     }
 
     #[cfg(test)]
     pub(crate) fn check_hash_key(&self) {
         let computed = self.key().map(|key| hash_of(&key));
         let expected = self.record.explicit_hash_key().or(computed);
-        assert!(self.hash_key.is_none() || self.hash_key == expected, "{self:?}");
+        assert!(self.computed_hash_key().is_none_or(|key| Some(key) == expected), "{self:?}");
     }
 
     /// Returns `false` if the service chooses the shard of the record.
@@ -132,6 +199,10 @@ impl BufferedRecord {
         self.attempts.saturating_sub(1)
     }
 
+    pub(crate) fn set_may_have_been_written(&mut self) {
+        self.flags.set(Flags::MAY_HAVE_BEEN_WRITTEN, true);
+    }
+
     pub(crate) fn count_misplaced(&mut self) {
         self.counters.set_low(self.counters.low() + 1);
     }
@@ -164,7 +235,7 @@ impl BufferedRecord {
     /// Returns the hash key, or 0 for a record without a partition key.
     pub(crate) fn hash_key(&self) -> HashKey {
         let of_the_key = || self.key().map_or(HashKey::new(0), |key| hash_of(&key));
-        self.hash_key.or(self.record.explicit_hash_key()).unwrap_or_else(of_the_key)
+        self.computed_hash_key().or(self.record.explicit_hash_key()).unwrap_or_else(of_the_key)
     }
 
     #[inline]
@@ -175,12 +246,13 @@ impl BufferedRecord {
 
     pub(crate) fn set_payload(&mut self, slice: Bytes) {
         self.record.share_data(slice);
-        self.is_slice = true;
+        self.flags.set(Flags::SLICE, true);
     }
 
     /// Copies the payload if it is a slice of an aggregate, because the slice would keep the whole aggregate in memory.
     pub(crate) fn own_payload(&mut self) {
-        if std::mem::take(&mut self.is_slice) {
+        if self.flags.has(Flags::SLICE) {
+            self.flags.set(Flags::SLICE, false);
             let own = Bytes::copy_from_slice(self.record.data());
             self.record.share_data(own);
         }
@@ -240,12 +312,13 @@ impl BufferedRecord {
         if *self.record.partition_key() != PartitionKey::Random {
             return false;
         }
-        let before = (self.random, self.hash_key);
+        let (random, hash_key) = (self.random, self.computed_hash_key());
         self.random = rng.u64(..);
-        self.hash_key = self.record.explicit_hash_key();
+        self.set_hash_key(self.record.explicit_hash_key());
         let keeps = is_better(self);
         if !keeps {
-            (self.random, self.hash_key) = before;
+            self.random = random;
+            self.set_hash_key(hash_key);
         }
         keeps
     }
@@ -263,7 +336,7 @@ impl BufferedRecord {
             history: history.into(),
             reason,
             attempts: self.attempts,
-            may_have_been_written: self.may_have_been_written,
+            may_have_been_written: self.flags.has(Flags::MAY_HAVE_BEEN_WRITTEN),
         }
     }
 }

@@ -199,7 +199,7 @@ impl QueuedEntry {
 
     pub(super) fn set_outcome_unknown(&mut self) {
         for record in self.members_mut() {
-            record.may_have_been_written = true;
+            record.set_may_have_been_written();
         }
     }
 

@@ -53,6 +53,7 @@ pub(super) struct Flush {
     is_closing: bool,
     /// Size of the largest record waiting for capacity.
     waiter_bytes: Option<usize>,
+    waits_for_budget: bool,
 }
 
 /// Inputs of [`Flush::reason`].
@@ -68,7 +69,7 @@ pub(super) struct FlushState<'a> {
 
 impl Flush {
     pub(super) fn new(linger: Linger) -> Self {
-        Self { linger, before: 0, is_closing: false, waiter_bytes: None }
+        Self { linger, before: 0, is_closing: false, waiter_bytes: None, waits_for_budget: false }
     }
 
     pub(super) fn request(&mut self, next_seq: u64) {
@@ -94,6 +95,14 @@ impl Flush {
 
     pub(super) fn waiter_bytes(&self) -> Option<usize> {
         self.waiter_bytes
+    }
+
+    pub(super) fn set_waits_for_budget(&mut self, waits: bool) {
+        self.waits_for_budget = waits;
+    }
+
+    pub(super) fn waits_for_budget(&self) -> bool {
+        self.waits_for_budget
     }
 
     pub(super) fn linger(&self) -> Linger {
@@ -146,12 +155,19 @@ mod tests {
     use fastrand::Rng;
 
     use super::*;
+    use crate::pipeline::Admission;
     use crate::record::Record;
 
     const LINGER: Duration = Duration::from_millis(100);
 
     fn record(seq: u64, accepted_at: Instant) -> BufferedRecord {
-        BufferedRecord::new(Record::from("x"), seq, accepted_at, &mut Rng::with_seed(0))
+        BufferedRecord::new(
+            Record::from("x"),
+            seq,
+            Admission::default(),
+            accepted_at,
+            &mut Rng::with_seed(0),
+        )
     }
 
     fn state(oldest: &BufferedRecord) -> FlushState<'_> {

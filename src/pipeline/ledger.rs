@@ -1,8 +1,9 @@
+use std::mem;
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::buffered::BufferedRecord;
+use super::buffered::{BufferedRecord, FAILED, ShareId};
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
 use super::samples::Samples;
@@ -17,10 +18,7 @@ pub(crate) struct Ledger {
     totals: Totals,
     unsettled_bytes: usize,
     failed: Size,
-    /// Records removed from the buffer since the last call to [`take_released`](Self::take_released).
-    released: Size,
-    /// Records returned by a dead-letter handler since the last call to [`take_returned`](Self::take_returned).
-    returned: Size,
+    change: BufferChange,
     last_request: Option<Arc<RequestSummary>>,
     samples: Option<Box<Samples>>,
 }
@@ -29,6 +27,43 @@ pub(crate) struct Ledger {
 pub(crate) struct Size {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
+}
+
+/// Change of the buffer since it was last applied.
+#[derive(Debug, Default)]
+pub(crate) struct BufferChange {
+    /// Settled records by the share to which they were charged.
+    settled: Vec<Size>,
+    /// Shares with settled records.
+    touched: Vec<ShareId>,
+    /// Records that have failed, and failed records that the dead-letter handler has returned to the buffer. They are
+    /// charged to the share [`FAILED`].
+    pub(crate) failed: Size,
+    /// Failed records that have left the buffer.
+    pub(crate) taken: Size,
+}
+
+impl BufferChange {
+    fn settle(&mut self, record: &BufferedRecord) {
+        let index = record.share as usize;
+        if index >= self.settled.len() {
+            self.settled.resize(index + 1, Size::default());
+        }
+        let share = &mut self.settled[index];
+        if share.records == 0 {
+            self.touched.push(record.share);
+        }
+        share.add_record(record.size());
+    }
+
+    /// Takes the released sizes by share, including the failed records that have left the buffer.
+    pub(crate) fn take_released(&mut self) -> impl Iterator<Item = (ShareId, Size)> {
+        let taken = Some((FAILED, mem::take(&mut self.taken))).filter(|(_, size)| size.records > 0);
+        let Self { settled, touched, .. } = self;
+        let released =
+            touched.drain(..).map(|share| (share, mem::take(&mut settled[share as usize])));
+        released.chain(taken)
+    }
 }
 
 impl Size {
@@ -72,8 +107,7 @@ impl Ledger {
             totals: Totals::default(),
             unsettled_bytes: 0,
             failed: Size::default(),
-            released: Size::default(),
-            returned: Size::default(),
+            change: BufferChange::default(),
             last_request: None,
             samples: Samples::new(settings),
         }
@@ -110,7 +144,7 @@ impl Ledger {
         self.totals.delivered += 1;
         self.totals.delivered_bytes += bytes as u64;
         self.unsettled_bytes -= bytes;
-        self.released.add_record(bytes);
+        self.change.settle(record);
         if let Some(samples) = &mut self.samples {
             samples.record_delivered(record, now);
         }
@@ -122,6 +156,8 @@ impl Ledger {
         self.totals.failed += 1;
         self.unsettled_bytes -= bytes;
         self.failed.add_record(bytes);
+        self.change.settle(record);
+        self.change.failed.add_record(bytes);
         if let Some(samples) = &mut self.samples {
             samples.record_failed(record, reason);
         }
@@ -129,19 +165,19 @@ impl Ledger {
 
     pub(super) fn count_taken(&mut self, bytes: usize) {
         self.failed.subtract_record(bytes);
-        self.released.add_record(bytes);
+        self.change.taken.add_record(bytes);
     }
 
     /// Counts a taken record that was returned to the buffer, possibly as a different record of another size.
     pub(super) fn count_kept(&mut self, bytes: usize) {
         self.failed.add_record(bytes);
-        self.returned.add_record(bytes);
+        self.change.failed.add_record(bytes);
     }
 
-    pub(super) fn count_withdrawn(&mut self, bytes: usize) {
+    pub(super) fn count_withdrawn(&mut self, record: &BufferedRecord) {
         self.totals.withdrawn += 1;
-        self.unsettled_bytes -= bytes;
-        self.released.add_record(bytes);
+        self.unsettled_bytes -= record.size();
+        self.change.settle(record);
     }
 
     pub(super) fn count_requeued(&mut self, entries: &[QueuedEntry]) {
@@ -174,12 +210,8 @@ impl Ledger {
         Size { records: records + self.failed.records, bytes: bytes + self.failed.bytes }
     }
 
-    pub(crate) fn take_released(&mut self) -> Size {
-        std::mem::take(&mut self.released)
-    }
-
-    pub(crate) fn take_returned(&mut self) -> Size {
-        std::mem::take(&mut self.returned)
+    pub(crate) fn change_mut(&mut self) -> &mut BufferChange {
+        &mut self.change
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -203,12 +235,14 @@ impl Ledger {
 mod tests {
     use fastrand::Rng;
 
+    use super::super::buffered::Admission;
     use super::*;
     use crate::record::Record;
 
-    fn record(bytes: usize) -> BufferedRecord {
+    fn record(bytes: usize, share: ShareId) -> BufferedRecord {
         let record = Record::from(vec![0; bytes]);
-        BufferedRecord::new(record, 0, Instant::now(), &mut Rng::with_seed(0))
+        let admission = Admission { share, ..Admission::default() };
+        BufferedRecord::new(record, 0, admission, Instant::now(), &mut Rng::with_seed(0))
     }
 
     #[test]
@@ -217,14 +251,15 @@ mod tests {
         let mut ledger = Ledger::new(&Settings::default());
         let mut unsettled = Vec::new();
         let mut failed = Vec::new();
-        let mut accepted = Size::default();
-        let mut released = Size::default();
+        let mut charged = [Size::default(); 6];
+        let mut accepted = 0;
         for _ in 0..10_000 {
             match rng.u8(..6) {
                 0 | 1 => {
-                    let record = record(rng.usize(1..50));
-                    assert_eq!(ledger.count_accepted(record.size()), accepted.records as u64);
-                    accepted.add_record(record.size());
+                    let record = record(rng.usize(1..50), rng.u16(..6));
+                    assert_eq!(ledger.count_accepted(record.size()), accepted);
+                    accepted += 1;
+                    charged[record.share as usize].add_record(record.size());
                     unsettled.push(record);
                 }
                 2 if !unsettled.is_empty() => {
@@ -243,19 +278,22 @@ mod tests {
                     }
                 }
                 5 if !unsettled.is_empty() => {
-                    ledger.count_withdrawn(unsettled.swap_remove(0).size())
+                    ledger.count_withdrawn(&unsettled.swap_remove(0));
                 }
                 _ => {}
             }
-            let Size { records, bytes } = ledger.take_released();
-            released.records += records;
-            released.bytes += bytes;
-            let returned = ledger.take_returned();
-            accepted.bytes += returned.bytes;
-            released.records -= returned.records;
-            let buffered = ledger.buffered();
-            assert_eq!(accepted.records, buffered.records + released.records);
-            assert_eq!(accepted.bytes, buffered.bytes + released.bytes);
+            if rng.bool() {
+                let change = ledger.change_mut();
+                charged[FAILED as usize] += mem::take(&mut change.failed);
+                for (share, size) in change.take_released() {
+                    charged[share as usize] -= size;
+                }
+                let mut buffered = Size::default();
+                for share in &charged {
+                    buffered += *share;
+                }
+                assert_eq!(buffered, ledger.buffered());
+            }
             assert_eq!(ledger.unsettled().records, unsettled.len());
             assert_eq!(ledger.failed().bytes, failed.iter().sum::<usize>());
         }

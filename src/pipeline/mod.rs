@@ -44,10 +44,12 @@ use fastrand::Rng;
 use tower::BoxError;
 
 pub use aggregation::{AggregateKey, Aggregation};
+pub(crate) use backlog::LaneId;
+pub(crate) use buffered::{Admission, FAILED, ShareId, UNROUTED, share_of_lane};
 pub(crate) use flush::FlushReason;
 pub(crate) use health::{OutageKind, Report, Stage};
 pub(crate) use in_flight::RequestId;
-pub(crate) use ledger::{Ledger, Size};
+pub(crate) use ledger::{BufferChange, Ledger, Size};
 pub use linger::Linger;
 pub use ordering::RecordOrdering;
 #[cfg(feature = "metrics")]
@@ -127,15 +129,15 @@ impl Pipeline {
         if !self.has_capacity() {
             return Err(Error::rejected(record, Rejection::Full));
         }
-        self.admit(record, now);
+        self.admit(record, Admission::default(), now);
         Ok(())
     }
 
     /// Accepts a record without checks. The caller must have checked all limits.
-    pub(crate) fn admit(&mut self, record: Record, now: Instant) {
+    pub(crate) fn admit(&mut self, record: Record, admission: Admission, now: Instant) {
         let seq = self.ledger.count_accepted(record.size());
         let record = record.accepted(self.in_flight.stream());
-        let record = BufferedRecord::new(record, seq, now, &mut self.rng);
+        let record = BufferedRecord::new(record, seq, admission, now, &mut self.rng);
         self.backlog.push(record, &mut self.topology, &mut self.rng, &mut self.work);
     }
 
@@ -147,6 +149,11 @@ impl Pipeline {
     /// Sets the size of the largest waiting record. Partial requests are sent until it fits into the buffer.
     pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
         self.flush.set_waiter(bytes);
+    }
+
+    /// Sets whether a record waits for capacity of a shared budget. Partial requests are then sent without lingering.
+    pub(crate) fn set_waits_for_budget(&mut self, waits: bool) {
+        self.flush.set_waits_for_budget(waits);
     }
 
     pub(crate) fn close(&mut self) {

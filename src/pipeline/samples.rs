@@ -186,6 +186,7 @@ mod tests {
     use fastrand::Rng;
 
     use super::*;
+    use crate::pipeline::Admission;
     use crate::record::Record;
 
     #[test]
@@ -203,7 +204,9 @@ mod tests {
         let begin = Instant::now();
         let at = |micros| begin + Duration::from_micros(micros);
         let mut rng = Rng::with_seed(1);
-        let mut record = |micros| BufferedRecord::new(Record::from("x"), 0, at(micros), &mut rng);
+        let mut record = |micros| {
+            BufferedRecord::new(Record::from("x"), 0, Admission::default(), at(micros), &mut rng)
+        };
         let mut ages = AgeRuns::default();
         for (accepted, now) in [(0, 500), (99, 500), (100, 500), (100, 501), (50, 501)] {
             ages.push(&record(accepted), at(now));

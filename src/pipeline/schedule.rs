@@ -79,7 +79,7 @@ impl Schedule<'_> {
         limits.with_request_entries(limits.request_entries().min(self.health.max_entries()))
     }
 
-    /// Returns `true` if the buffer is full or cannot accept the waiting record. Failed records alone do not make the
+    /// Returns `true` if the buffer or a shared budget is full, or cannot accept the waiting record. Failed records alone do not make the
     /// buffer full as long as a request is in flight.
     fn has_backpressure(&self) -> bool {
         let buffered = self.ledger.buffered();
@@ -89,6 +89,7 @@ impl Schedule<'_> {
                 || buffered.bytes.saturating_add(bytes) > settings.buffer_bytes
         });
         blocks_waiter
+            || self.flush.waits_for_budget()
             || !settings.has_capacity(self.ledger.unsettled())
             || (!settings.has_capacity(buffered) && self.in_flight.is_empty())
     }

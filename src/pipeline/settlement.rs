@@ -135,7 +135,7 @@ impl Settlement {
             ledger.count_taken(undelivered.record.size());
         }
         for mut record in unsettled {
-            ledger.count_withdrawn(record.size());
+            ledger.count_withdrawn(&record);
             let last = record.last_error.take();
             taken.push((record.seq, record.into_undelivered(reason(last), &self.stream)));
         }

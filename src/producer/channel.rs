@@ -1,31 +1,30 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use futures::future::{Either, join, select};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
-use tokio::task::coop::unconstrained;
+use futures::future::{Either, select};
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::capacity::{Capacity, Permit};
 use super::queue::{Command, Phase, Published, Queue, queued, wake};
 use super::reservation::Reservation;
 use super::state::{State, StopReason};
+use crate::budget::{AcquireError, Woken};
 use crate::error::{Error, ErrorKind, Rejection};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
-use crate::pipeline::Size;
+use crate::pipeline::{Admission, BufferChange, ShareId, Size};
 use crate::record::{Record, Undelivered};
 use crate::service::StreamCheck;
-use crate::sink::{BufferChange, Core, Snapshot};
+use crate::sink::{Core, Snapshot};
 use crate::status::{ConditionSender, Status};
 use crate::stream::StreamId;
 
 /// State shared by the handles of a producer and their driver.
 ///
-/// Each record needs a [`Permit`] from two fair semaphores, and keeps it as long as it counts towards the buffer
-/// bounds: until it is settled or, if it fails permanently, until a caller takes it. User code must not run while the
-/// queue is locked, because it could use the same producer and deadlock.
+/// User code must not run while the queue is locked, because it could use the same producer and deadlock.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) stream: StreamId,
@@ -34,16 +33,7 @@ pub(super) struct Channel {
     record_bytes: AtomicUsize,
     /// `true` while the sink waits for the stream description or the shard list.
     on_hold: watch::Sender<bool>,
-    records: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    /// Locked while a caller enters the queues of both semaphores, so that the caller has the same position in both.
-    acquire_lock: Mutex<()>,
-    largest_record: AtomicUsize,
-    /// Number of buffered bytes not covered by permits, because a semaphore cannot go below zero. Nonzero if a record
-    /// is larger than its permit, or if the sink contained too many bytes when the driver was attached.
-    deficit: AtomicUsize,
-    max_records: usize,
-    max_bytes: usize,
+    pub(super) capacity: Capacity,
     state: watch::Sender<State>,
     condition: ConditionSender,
     check: StreamCheck,
@@ -51,12 +41,6 @@ pub(super) struct Channel {
 }
 
 pub(super) type FlushReply = oneshot::Receiver<Result<(), Error>>;
-
-#[derive(Debug)]
-pub(super) struct Permit {
-    record: OwnedSemaphorePermit,
-    bytes: OwnedSemaphorePermit,
-}
 
 struct WaiterGuard<'a>(&'a Channel);
 
@@ -78,21 +62,13 @@ impl Drop for WaiterGuard<'_> {
 
 impl Channel {
     pub(super) fn new(sink: &Core, limits: Limits) -> Self {
-        let bounds = sink.bounds();
-        let max_records = bounds.records.min(Semaphore::MAX_PERMITS);
-        let max_bytes = bounds.bytes.min(Semaphore::MAX_PERMITS);
+        let capacity = Capacity::new(sink.bounds(), sink.budget().cloned(), sink.seed());
         Self {
             stream: sink.stream().clone(),
             limits,
             record_bytes: AtomicUsize::new(limits.record_bytes()),
             on_hold: watch::Sender::new(false),
-            records: Arc::new(Semaphore::new(max_records)),
-            bytes: Arc::new(Semaphore::new(max_bytes)),
-            acquire_lock: Mutex::new(()),
-            largest_record: AtomicUsize::new(0),
-            deficit: AtomicUsize::new(0),
-            max_records,
-            max_bytes,
+            capacity,
             state: watch::Sender::new(State::Open),
             condition: sink.condition().clone(),
             check: sink.check.clone(),
@@ -141,7 +117,7 @@ impl Channel {
     }
 
     pub(super) fn max_records(&self) -> usize {
-        self.max_records
+        self.capacity.bounds().records
     }
 
     pub(super) fn is_on_hold(&self) -> bool {
@@ -199,10 +175,10 @@ impl Channel {
         let _ = self.watch().wait_for(|state| !state.is_refused()).await;
     }
 
-    pub(super) async fn reserve_any(self: Arc<Self>) -> Result<Permit, Rejection> {
+    pub(super) async fn reserve_any(self: Arc<Self>, share: ShareId) -> Result<Permit, Rejection> {
         self.described().await;
         let bytes = self.expected_bytes();
-        self.reserve(bytes).await
+        self.wait(share, bytes).await
     }
 
     pub(super) fn refusal(&self) -> Option<Rejection> {
@@ -212,8 +188,9 @@ impl Channel {
     /// Returns a rejection if a record of `size` bytes cannot be accepted until failed records are taken.
     fn cannot_fit(&self, state: &State, size: usize) -> Option<Rejection> {
         let State::Keeping { failed, reason } = state else { return None };
-        let fits = failed.records < self.max_records
-            && failed.bytes + self.byte_permits(size) as usize <= self.max_bytes;
+        let bounds = self.capacity.bounds();
+        let fits = failed.records < bounds.records
+            && failed.bytes + self.capacity.permit_bytes(size) <= bounds.bytes;
         let count = failed.records;
         (!fits).then(|| Rejection::Undelivered { count, reason: reason.clone() })
     }
@@ -222,46 +199,50 @@ impl Channel {
         self.refusal().unwrap_or(Rejection::Closed)
     }
 
-    /// Returns the byte permits for a record: at most half of all, so that it does not have to wait for all others.
-    fn byte_permits(&self, size: usize) -> u32 {
-        u32::try_from(size.min(self.max_bytes.div_ceil(2))).unwrap_or(u32::MAX)
-    }
-
     /// Returns the expected size of the next record, which is the size of the largest record so far.
     pub(super) fn expected_bytes(&self) -> usize {
-        match self.largest_record.load(Ordering::Relaxed) {
-            0 => self.record_bytes.load(Ordering::Relaxed).min(DEFAULT_RECORD_BYTES),
-            largest => largest,
-        }
+        let default = || self.record_bytes.load(Ordering::Relaxed).min(DEFAULT_RECORD_BYTES);
+        self.capacity.largest_record().unwrap_or_else(default)
     }
 
-    fn lock_acquire(&self) -> MutexGuard<'_, ()> {
-        self.acquire_lock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn try_reserve(&self, size: usize) -> Result<Permit, Rejection> {
+    /// Reserves a permit for a record without waiting.
+    pub(super) fn try_reserve(
+        &self,
+        admission: &mut Admission,
+        size: usize,
+    ) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
-        let permit = || {
-            let _lock = self.lock_acquire();
-            let record = self.records.clone().try_acquire_owned()?;
-            let bytes = self.bytes.clone().try_acquire_many_owned(self.byte_permits(size))?;
-            Ok(Permit { record, bytes })
-        };
-        permit().map_err(|error| match error {
-            TryAcquireError::NoPermits => {
-                self.cannot_fit(&self.state.borrow(), size).unwrap_or(Rejection::Full)
-            }
-            TryAcquireError::Closed => self.closed_rejection(),
-        })
+        self.capacity.try_acquire(admission, size).map_err(|error| self.no_permit(error, size))
     }
 
-    pub(super) fn try_reserve_or_notify(&self, size: usize) -> Result<Permit, Rejection> {
-        let permit = self.try_reserve(size);
+    /// Reserves a permit of a share for a record that is not known yet, without waiting.
+    pub(super) fn try_reserve_any(&self, share: ShareId) -> Result<Permit, Rejection> {
+        let size = self.expected_bytes();
+        let permit = self.capacity.try_acquire_share(share, size);
+        permit.map_err(|error| self.no_permit(error, size))
+    }
+
+    fn no_permit(&self, error: AcquireError, size: usize) -> Rejection {
+        match error {
+            AcquireError::Full => {
+                self.cannot_fit(&self.state.borrow(), size).unwrap_or(Rejection::Full)
+            }
+            AcquireError::Closed => self.closed_rejection(),
+        }
+    }
+
+    pub(super) fn try_reserve_or_notify(
+        &self,
+        admission: &mut Admission,
+        size: usize,
+    ) -> Result<Permit, Rejection> {
+        let permit = self.try_reserve(admission, size);
         if let Err(Rejection::Full) = permit {
             let mut queue = self.queue();
-            if queue.rejected_bytes.replace(self.byte_permits(size) as usize).is_none() {
+            let bytes = self.capacity.permit_bytes(size);
+            if queue.rejected_bytes.replace(bytes).is_none() {
                 wake(queue);
             }
         }
@@ -269,26 +250,29 @@ impl Channel {
     }
 
     /// Waits for a permit for a record of `size` bytes. Dropping the future loses the place in the queue.
-    pub(super) async fn reserve(self: Arc<Self>, size: usize) -> Result<Permit, Rejection> {
+    pub(super) async fn reserve(
+        &self,
+        admission: &mut Admission,
+        size: usize,
+    ) -> Result<Permit, Rejection> {
+        match self.try_reserve(admission, size) {
+            Err(Rejection::Full) => self.wait(admission.share, size).await,
+            reserved => reserved,
+        }
+    }
+
+    /// Waits for a permit of a share.
+    async fn wait(&self, share: ShareId, size: usize) -> Result<Permit, Rejection> {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
-        let record = self.records.clone().acquire_owned();
-        let bytes = self.bytes.clone().acquire_many_owned(self.byte_permits(size));
-        // Must enter both queues in one poll, even without budget, or else two callers could wait for each other.
-        let mut acquire = pin!(unconstrained(async {
-            let (record, bytes) = join(record, bytes).await;
-            Some(Permit { record: record.ok()?, bytes: bytes.ok()? })
-        }));
-        let first = poll_fn(|cx| {
-            let _lock = self.lock_acquire();
-            Poll::Ready(acquire.as_mut().poll(cx))
-        });
+        let mut acquire = pin!(self.capacity.acquire(share, size));
+        let first = poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx)));
         if let Poll::Ready(permit) = first.await {
             return permit.ok_or_else(|| self.closed_rejection());
         }
         // Must follow the first poll, because the driver is woken only for callers that wait.
-        let _waiter = WaiterGuard::new(&self, self.byte_permits(size) as usize);
+        let _waiter = WaiterGuard::new(self, self.capacity.permit_bytes(size));
         let mut state = self.watch();
         let rejection = |state: &State| state.refusal().or_else(|| self.cannot_fit(state, size));
         let rejected = pin!(async {
@@ -301,27 +285,43 @@ impl Channel {
         }
     }
 
-    /// Accepts a record that has a permit. The permit may have been reserved for a record of a different size.
-    pub(super) fn push(&self, record: Record, mut permit: Permit) -> Result<(), Error> {
+    /// Accepts a record that has a permit. The permit may have been reserved for another record.
+    pub(super) fn push(
+        &self,
+        record: Record,
+        admission: Admission,
+        permit: Permit,
+    ) -> Result<(), Error> {
+        self.enqueue(record, admission, |size| self.capacity.commit(permit, admission.share, size))
+    }
+
+    /// Accepts a record that has no permit, although the buffer can be full.
+    pub(super) fn push_beyond(&self, record: Record) -> Result<(), Error> {
+        let record = self.check_now(record)?;
+        let admission = self.capacity.admission(&record);
+        self.enqueue(record, admission, |size| self.capacity.charge(admission.share, size))
+    }
+
+    fn enqueue(
+        &self,
+        record: Record,
+        admission: Admission,
+        charge: impl FnOnce(usize) -> [Woken; 2],
+    ) -> Result<(), Error> {
         let size = record.size();
         let accepted_at = Instant::now();
-        self.largest_record.fetch_max(size, Ordering::Relaxed);
-        let surplus = permit.bytes.num_permits().saturating_sub(size);
-        drop(permit.bytes.split(surplus));
         let mut queue = self.queue();
         if queue.phase != Phase::Open {
             drop(queue);
             return Err(self.rejected(record, self.closed_rejection()));
         }
-        let bytes = permit.bytes.num_permits();
-        permit.record.forget();
-        permit.bytes.forget();
-        self.take_bytes(self.byte_permits(size) as usize - bytes, size - bytes);
+        let woken = charge(size);
         let record = record.accepted(&self.stream);
-        queue.commands.push_back(Command::Record { record, accepted_at });
+        queue.commands.push_back(Command::Record { record, admission, accepted_at });
         queue.pending.add_record(size);
         queue.pending_since.get_or_insert(accepted_at.into_std());
         wake(queue);
+        wake_all(woken);
         Ok(())
     }
 
@@ -332,14 +332,16 @@ impl Channel {
         reservation: &mut Reservation,
     ) -> Result<(), Error> {
         let record = self.check_now(record)?;
+        let mut admission = self.capacity.admission(&record);
         let permit = match reservation.take() {
             Some(permit) => permit,
-            None => match self.try_reserve_or_notify(record.size()) {
+            None => match self.try_reserve_or_notify(&mut admission, record.size()) {
                 Ok(permit) => permit,
                 Err(rejection) => return Err(self.rejected(record, rejection)),
             },
         };
-        self.push(record, permit)
+        reservation.set_share(admission.share);
+        self.push(record, admission, permit)
     }
 
     fn post(&self, command: Command) -> bool {
@@ -360,7 +362,7 @@ impl Channel {
             let queue = self.queue();
             let is_idle =
                 !queue.busy && queue.commands.is_empty() && queue.phase != Phase::Terminated;
-            if is_idle && self.records.available_permits() == self.max_records {
+            if is_idle && self.capacity.is_empty() {
                 return Ok(None);
             }
         }
@@ -392,22 +394,21 @@ impl Channel {
     }
 
     pub(super) fn take_collected(&self) -> Vec<Undelivered> {
-        let (taken, size, _reserved) = {
+        let (taken, size, woken) = {
             let mut queue = self.queue();
             let taken = std::mem::take(&mut queue.undelivered);
             let size = std::mem::take(&mut queue.collected);
             queue.takes += u64::from(!taken.is_empty());
-            // The clone makes `occupied` return `None` until the permits below are returned.
-            let reserved = self.records.clone();
+            let woken = self.capacity.release_failed(size);
             if size.records > 0 {
                 // The driver must publish its state again, because the published state can still count these records.
                 wake(queue);
             }
-            (taken, size, reserved)
+            (taken, size, woken)
         };
         let fewer = |state: &mut State| state.remove_failed(size);
         self.state.send_if_modified(fewer);
-        self.release(size.records, size.bytes);
+        wake_all(woken);
         taken
     }
 
@@ -415,66 +416,27 @@ impl Channel {
         self.queue().takes
     }
 
-    /// Takes permits for the records that were in the sink when the driver was attached.
-    pub(super) fn occupy(&self, buffered: Size) {
-        self.records.forget_permits(buffered.records);
-        self.take_bytes(buffered.bytes, buffered.bytes);
+    /// Applies the change of the buffer that the driver has caused.
+    pub(super) fn apply(&self, change: &mut BufferChange) {
+        wake_all(self.capacity.apply(change));
     }
 
-    /// Returns the permits of the records that have left the sink and were not returned by the dead-letter handler.
-    pub(super) fn apply(&self, change: BufferChange) {
-        let BufferChange { released, returned } = change;
-        // A dead-letter handler can return a larger record than the one that was passed to it.
-        let growth = returned.bytes.saturating_sub(released.bytes);
-        self.take_bytes(growth, growth);
-        self.release(
-            released.records - returned.records,
-            released.bytes.saturating_sub(returned.bytes),
-        );
+    pub(super) fn release_failed(&self, taken: Size) {
+        wake_all(self.capacity.release_failed(taken));
     }
 
-    /// Takes up to `permits` byte permits for `bytes` buffered bytes, and adds the missing ones to the deficit.
-    fn take_bytes(&self, permits: usize, bytes: usize) {
-        let taken = self.bytes.forget_permits(permits);
-        self.deficit.fetch_add(bytes - taken, Ordering::Relaxed);
-    }
-
-    /// Returns permits to the semaphores. The bytes reduce the deficit first.
-    fn release(&self, records: usize, bytes: usize) {
-        let reduce = |deficit: usize| Some(deficit.saturating_sub(bytes));
-        let deficit = self.deficit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reduce);
-        let reduction = deficit.map_or(0, |deficit| deficit.min(bytes));
-        self.records.add_permits(records);
-        self.bytes.add_permits(bytes - reduction);
-    }
-
-    /// Asserts in debug builds that the permits match the buffered records. `buffered` is the size of the records in
+    /// Asserts in debug builds that the charges match the buffered records. `buffered` is the size of the records in
     /// the sink and the driver, and must not change during the call.
-    pub(super) fn debug_assert_permits(&self, mut buffered: Size) {
+    pub(super) fn debug_assert_charges(&self, mut buffered: Size) {
         if !cfg!(debug_assertions) {
             return;
         }
         let queue = self.queue();
         buffered += queued(&queue.commands);
         buffered += queue.collected;
-        if let Some(occupied) = self.occupied() {
-            assert_eq!(occupied, buffered, "permits differ from the buffered records");
+        if let Some(charged) = self.capacity.committed() {
+            assert_eq!(charged, buffered, "charges differ from the buffered records");
         }
-    }
-
-    /// Returns the size covered by permits or the deficit, or `None` while a caller holds or waits for permits.
-    pub(super) fn occupied(&self) -> Option<Size> {
-        // The lock prevents new reservations. Existing ones and waiting callers hold a clone of each semaphore.
-        let _lock = self.acquire_lock.try_lock().ok()?;
-        if Arc::strong_count(&self.records) > 1 || Arc::strong_count(&self.bytes) > 1 {
-            return None;
-        }
-        fence(Ordering::Acquire);
-        let deficit = self.deficit.load(Ordering::Relaxed);
-        Some(Size {
-            records: self.max_records - self.records.available_permits(),
-            bytes: self.max_bytes - self.bytes.available_permits() + deficit,
-        })
     }
 
     pub(super) fn close(&self, reason: StopReason) {
@@ -487,8 +449,7 @@ impl Channel {
         }
         queue.phase = Phase::Draining;
         wake(queue);
-        self.records.close();
-        self.bytes.close();
+        self.capacity.close().wake();
     }
 
     pub(super) fn abort(&self) {
@@ -536,7 +497,7 @@ impl Channel {
                 .map(|accepted_at| now.saturating_duration_since(accepted_at)),
             totals,
             last_request: queue.published.last_request.as_ref().map(|summary| (**summary).clone()),
-            capacity: Size { records: self.max_records, bytes: self.max_bytes }.into(),
+            capacity: self.capacity.bounds().into(),
         };
         status.queued.records += queue.pending.records;
         status.queued.bytes += queue.pending.bytes;
@@ -547,5 +508,11 @@ impl Channel {
             status.failed = Size::of(&queue.undelivered).into();
         }
         status
+    }
+}
+
+fn wake_all(woken: [Woken; 2]) {
+    for woken in woken {
+        woken.wake();
     }
 }

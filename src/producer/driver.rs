@@ -68,6 +68,8 @@ pub struct Driver<S = DefaultService> {
     admitted: Size,
     stopped: Option<Arc<AttemptError>>,
     refused_records: usize,
+    /// Version of the shards that were last published.
+    ring_version: u64,
     terminated: bool,
 }
 
@@ -79,7 +81,8 @@ impl<S> Driver<S> {
         channel: Arc<Channel>,
         policy: FatalPolicy,
     ) -> Self {
-        channel.occupy(sink.core.attach_driver());
+        let (unsettled, failed) = sink.core.attach_driver();
+        channel.capacity.occupy(unsettled, failed);
         if sink.core.is_closing() {
             channel.close(StopReason::Closed);
         }
@@ -95,6 +98,7 @@ impl<S> Driver<S> {
             admitted: Size::default(),
             stopped: None,
             refused_records: 0,
+            ring_version: 0,
             terminated: false,
         }
     }
@@ -125,7 +129,7 @@ impl<S> Driver<S> {
         drop(earlier);
         let mut drained = self.drain_inbox(max_units);
         drained.is_partial = !(takes_all && self.inbox.is_empty());
-        self.sink.core.set_waiter(waiter_bytes);
+        self.sink.core.set_waiter(waiter_bytes, self.channel.capacity.waits_for_budget());
         // The sink must receive all accepted records before it is closed or aborted.
         if !drained.is_partial {
             if is_draining {
@@ -164,9 +168,9 @@ impl<S> Driver<S> {
                 units += 1;
             }
             match command {
-                Command::Record { record, accepted_at } => {
+                Command::Record { record, admission, accepted_at } => {
                     self.admitted.add_record(record.size());
-                    units += self.sink.core.admit(record, accepted_at);
+                    units += self.sink.core.admit(record, admission, accepted_at);
                 }
                 Command::Flush(reply) => {
                     // Removes flushes whose callers were dropped, because they would accumulate during an outage.
@@ -189,37 +193,46 @@ impl<S> Driver<S> {
         Drained { commands, units, is_partial: false }
     }
 
-    /// Moves the failed records from the sink to the channel. The records keep their permits until a caller takes them.
+    /// Moves the failed records from the sink to the channel. The records stay charged until a caller takes them.
     fn collect_failed(&mut self) {
-        self.return_permits();
+        self.release();
         let failed = self.sink.core.take_failed();
-        let change = self.sink.core.take_change();
-        debug_assert_eq!((failed.len(), 0), (change.released.records, change.returned.records));
-        self.channel.queue().collect(failed, change.released);
+        let taken = mem::take(&mut self.sink.core.change_mut().taken);
+        debug_assert_eq!(failed.len(), taken.records);
+        self.channel.queue().collect(failed, taken);
     }
 
-    fn return_permits(&mut self) {
-        self.channel.apply(self.sink.core.take_change());
+    /// Releases the charges of the records that have left the sink.
+    fn release(&mut self) {
+        self.channel.apply(self.sink.core.change_mut());
         if cfg!(debug_assertions) {
             let mut buffered = self.sink.core.buffered();
             buffered += queued(&self.inbox);
-            self.channel.debug_assert_permits(buffered);
+            self.channel.debug_assert_charges(buffered);
         }
     }
 
-    /// Publishes the state of the sink and releases the permits of records that have left it.
+    /// Publishes the state of the sink and releases the charges of the records that have left it.
     fn publish(&mut self) {
         let admitted = mem::take(&mut self.admitted);
         let snapshot = self.sink.core.snapshot();
-        // Must precede the return of permits, so that the status never counts more records than there are permits.
+        // Must precede the release, so that the status never counts more records than are charged.
         self.channel.publish(&snapshot, admitted);
         let limits = snapshot.limits;
         let on_hold = !snapshot.is_ready_to_send;
         let state = self.state(&snapshot);
-        self.return_permits();
+        self.publish_shards();
+        self.release();
         self.channel.set_limits(limits, on_hold);
         self.channel.set_state(state);
         self.sink.core.publish_condition();
+    }
+
+    fn publish_shards(&mut self) {
+        let (ring, version) = self.sink.core.ring();
+        if mem::replace(&mut self.ring_version, version) != version {
+            self.channel.capacity.set_shards(ring);
+        }
     }
 
     fn state(&self, snapshot: &Snapshot<'_>) -> State {
@@ -309,6 +322,7 @@ impl<S> Driver<S> {
     /// Ends the producer. `undelivered` has the records without a receipt, and `returned` also counts the others.
     fn finish(&mut self, undelivered: Vec<Undelivered>, returned: usize, reason: StopReason) {
         self.terminated = true;
+        self.release();
         let snapshot = self.sink.core.snapshot();
         let mut queue = self.channel.queue();
         queue.publish(&snapshot, mem::take(&mut self.admitted));
@@ -322,7 +336,10 @@ impl<S> Driver<S> {
         let left = queue.left;
         let late = mem::take(&mut queue.commands);
         let waker = queue.driver.take();
+        // Records that are taken after the end no longer count towards a shared budget.
+        let collected = mem::take(&mut queue.collected);
         drop(queue);
+        self.channel.release_failed(collected);
         if let StopReason::Refused(cause) = &reason {
             self.log_stop(cause, left);
         }

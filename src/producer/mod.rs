@@ -2,12 +2,14 @@
 //!
 //! A [`Producer`] is a handle to a sink. The sink is owned and polled by a [`Driver`].
 
+mod capacity;
 mod channel;
 mod close;
 mod driver;
 mod put_all;
 mod queue;
 mod reservation;
+mod routes;
 mod service;
 mod sink;
 mod state;
@@ -23,11 +25,13 @@ pub use put_all::PutAll;
 pub use service::ResponseFuture;
 pub use sink::ProducerSink;
 
-use self::channel::{Channel, Permit};
+use self::capacity::Permit;
+use self::channel::Channel;
 use self::reservation::Reservation;
 use self::state::{State, StopReason};
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::pipeline::Admission;
 use crate::record::{Receipt, Record, Undelivered};
 use crate::service::PutRecordsService;
 use crate::sink::KinesisSink;
@@ -187,7 +191,7 @@ where
 
 impl Producer {
     fn new(channel: Arc<Channel>) -> Self {
-        Self { handle: Arc::new(Handle(channel)), reservation: Reservation::None }
+        Self { handle: Arc::new(Handle(channel)), reservation: Reservation::NONE }
     }
 
     fn channel(&self) -> &Arc<Channel> {
@@ -258,8 +262,8 @@ impl Producer {
     ///
     /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn send(&self, record: Record) -> Result<(), Error> {
-        let (record, permit) = self.admit(record).await?;
-        self.accept(record, permit)
+        let (record, admission, permit) = self.admit(record).await?;
+        self.channel().push(record, admission, permit)
     }
 
     /// Sends a record, waiting until the buffer has capacity for it, and returns its receipt.
@@ -277,9 +281,9 @@ impl Producer {
     ///
     /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn put(&self, record: Record) -> Result<Receipt, Error> {
-        let (record, permit) = self.admit(record).await?;
+        let (record, admission, permit) = self.admit(record).await?;
         let (record, receipt) = record.tracked();
-        self.accept(record, permit).map(|()| receipt)
+        self.channel().push(record, admission, permit).map(|()| receipt)
     }
 
     /// Tries to send a record without waiting.
@@ -291,8 +295,8 @@ impl Producer {
     /// Returns the same errors as [`send`](Self::send), and [`ErrorKind::Full`](crate::ErrorKind::Full) if `send` would
     /// wait.
     pub fn try_send(&self, record: Record) -> Result<(), Error> {
-        let (record, permit) = self.try_admit(record)?;
-        self.accept(record, permit)
+        let (record, admission, permit) = self.try_admit(record)?;
+        self.channel().push(record, admission, permit)
     }
 
     /// Tries to send a record like [`try_send`](Self::try_send), and returns the receipt of the record.
@@ -303,31 +307,29 @@ impl Producer {
     ///
     /// Returns the same errors as [`try_send`](Self::try_send).
     pub fn try_put(&self, record: Record) -> Result<Receipt, Error> {
-        let (record, permit) = self.try_admit(record)?;
+        let (record, admission, permit) = self.try_admit(record)?;
         let (record, receipt) = record.tracked();
-        self.accept(record, permit).map(|()| receipt)
+        self.channel().push(record, admission, permit).map(|()| receipt)
     }
 
-    async fn admit(&self, record: Record) -> Result<(Record, Permit), Error> {
+    async fn admit(&self, record: Record) -> Result<(Record, Admission, Permit), Error> {
         // A caller that sends in a loop must let the driver run, even if the buffer always has capacity.
         consume_budget().await;
         let record = self.channel().check(record).await?;
-        match self.channel().clone().reserve(record.size()).await {
-            Ok(permit) => Ok((record, permit)),
+        let mut admission = self.channel().capacity.admission(&record);
+        match self.channel().reserve(&mut admission, record.size()).await {
+            Ok(permit) => Ok((record, admission, permit)),
             Err(rejection) => Err(self.channel().rejected(record, rejection)),
         }
     }
 
-    fn try_admit(&self, record: Record) -> Result<(Record, Permit), Error> {
+    fn try_admit(&self, record: Record) -> Result<(Record, Admission, Permit), Error> {
         let record = self.channel().check_now(record)?;
-        match self.channel().try_reserve_or_notify(record.size()) {
-            Ok(permit) => Ok((record, permit)),
+        let mut admission = self.channel().capacity.admission(&record);
+        match self.channel().try_reserve_or_notify(&mut admission, record.size()) {
+            Ok(permit) => Ok((record, admission, permit)),
             Err(rejection) => Err(self.channel().rejected(record, rejection)),
         }
-    }
-
-    fn accept(&self, record: Record, permit: Permit) -> Result<(), Error> {
-        self.channel().push(record, permit)
     }
 
     /// Waits until all records accepted before the call, through any handle, are settled.

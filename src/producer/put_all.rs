@@ -116,7 +116,7 @@ impl Producer {
             records: records.fuse(),
             next: None,
             producer: self.clone(),
-            reservation: Reservation::None,
+            reservation: Reservation::NONE,
             refused: None,
             pending: Pending::Ordered(VecDeque::new()),
             max_pending: self.channel().max_records(),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::state::StopReason;
 use crate::error::Error;
-use crate::pipeline::Size;
+use crate::pipeline::{Admission, Size};
 use crate::record::{FailureReason, Record, Undelivered};
 use crate::sink::Snapshot;
 use crate::status::{RequestSummary, Totals};
@@ -67,6 +67,7 @@ pub(super) enum Phase {
 pub(super) enum Command {
     Record {
         record: Record,
+        admission: Admission,
         accepted_at: Instant,
     },
     /// Requests a reply once all records that were queued earlier are settled.

@@ -4,14 +4,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::channel::{Channel, Permit};
+use super::capacity::Permit;
+use super::channel::Channel;
 use crate::error::Rejection;
+use crate::pipeline::{ShareId, UNROUTED};
 
 type PermitFuture = Pin<Box<dyn Future<Output = Result<Permit, Rejection>> + Send + Sync>>;
 
 /// Permit reserved by the poll methods of a handle, which do not know the next record yet.
+///
+/// The permit is taken from the share of the handle's last record. The share can have no capacity left for the next
+/// record, so a handle exceeds the share of a busy shard by at most one record and then waits for its turn.
+pub(super) struct Reservation {
+    share: ShareId,
+    state: State,
+}
+
 #[derive(Default)]
-pub(super) enum Reservation {
+enum State {
     #[default]
     None,
     Waiting(PermitFuture),
@@ -19,6 +29,8 @@ pub(super) enum Reservation {
 }
 
 impl Reservation {
+    pub(super) const NONE: Self = Self { share: UNROUTED, state: State::None };
+
     /// Polls for a permit that is large enough for the largest record so far.
     pub(super) fn poll(
         &mut self,
@@ -26,25 +38,24 @@ impl Reservation {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Rejection>> {
         if let Some(rejection) = channel.refusal() {
-            *self = Self::None;
+            self.release();
             return Poll::Ready(Err(rejection));
         }
         loop {
-            *self = match self {
-                Self::Ready(_) => return Poll::Ready(Ok(())),
-                Self::Waiting(permit) => match ready!(permit.as_mut().poll(cx)) {
-                    Ok(permit) => Self::Ready(permit),
+            let wait = || State::Waiting(Box::pin(channel.clone().reserve_any(self.share)));
+            self.state = match &mut self.state {
+                State::Ready(_) => return Poll::Ready(Ok(())),
+                State::Waiting(permit) => match ready!(permit.as_mut().poll(cx)) {
+                    Ok(permit) => State::Ready(permit),
                     Err(rejection) => {
-                        *self = Self::None;
+                        self.release();
                         return Poll::Ready(Err(rejection));
                     }
                 },
-                Self::None if channel.is_on_hold() => {
-                    Self::Waiting(Box::pin(channel.clone().reserve_any()))
-                }
-                Self::None => match channel.try_reserve(channel.expected_bytes()) {
-                    Ok(permit) => Self::Ready(permit),
-                    Err(Rejection::Full) => Self::Waiting(Box::pin(channel.clone().reserve_any())),
+                State::None if channel.is_on_hold() => wait(),
+                State::None => match channel.try_reserve_any(self.share) {
+                    Ok(permit) => State::Ready(permit),
+                    Err(Rejection::Full) => wait(),
                     Err(rejection) => return Poll::Ready(Err(rejection)),
                 },
             };
@@ -53,23 +64,29 @@ impl Reservation {
 
     /// Takes the permit if it is ready. Otherwise keeps the place in the queue.
     pub(super) fn take(&mut self) -> Option<Permit> {
-        match std::mem::take(self) {
-            Self::Ready(permit) => Some(permit),
+        match std::mem::take(&mut self.state) {
+            State::Ready(permit) => Some(permit),
             other => {
-                *self = other;
+                self.state = other;
                 None
             }
         }
     }
 
+    /// Sets the share of the last record.
+    pub(super) fn set_share(&mut self, share: ShareId) {
+        self.share = share;
+    }
+
     pub(super) fn release(&mut self) {
-        *self = Self::None;
+        self.state = State::None;
     }
 }
 
 impl Clone for Reservation {
+    /// Returns a reservation without a permit.
     fn clone(&self) -> Self {
-        Self::None
+        Self { share: self.share, state: State::None }
     }
 }
 

@@ -72,7 +72,7 @@ impl Producer {
         ProducerSink {
             channel: self.channel().clone(),
             handle: Some(self.handle.clone()),
-            reservation: Reservation::None,
+            reservation: Reservation::NONE,
             flush: FlushState::None,
             flush_pending: false,
             close_completed: false,
@@ -171,7 +171,7 @@ impl Clone for ProducerSink {
         Self {
             channel: self.channel.clone(),
             handle: self.handle.clone(),
-            reservation: Reservation::None,
+            reservation: Reservation::NONE,
             flush: FlushState::None,
             flush_pending: false,
             close_completed: self.handle.is_none(),

@@ -11,6 +11,7 @@ use super::KinesisSink;
 use super::core::Core;
 use super::discovery::Discovery;
 use super::drive_skip::DriveSkip;
+use super::membership::Membership;
 use super::readiness::Readiness;
 use super::requests::Requests;
 use crate::budget::Budget;
@@ -467,7 +468,7 @@ impl SinkBuilder {
         service: Readiness<S>,
         check: Option<StreamCheck>,
     ) -> Result<KinesisSink<S>, BuildError> {
-        let Self { stream, settings, stream_info, classify, dead_letters, budget: _ } = self;
+        let Self { stream, settings, stream_info, classify, dead_letters, budget } = self;
         let stream = stream?;
         settings.validate()?;
         // In the other modes, the sink does not wait for a shard list, because it learns the shards from responses.
@@ -500,6 +501,7 @@ impl SinkBuilder {
             closed: false,
             is_driven: false,
             check,
+            membership: budget.as_ref().map(Membership::new),
             #[cfg(feature = "metrics")]
             metrics,
         };

@@ -12,14 +12,17 @@ use tracing::warn;
 use super::FatalPolicy;
 use super::discovery::Discovery;
 use super::drive_skip::DriveSkip;
+use super::membership::Membership;
 use super::requests::Requests;
+use crate::budget::Member;
 use crate::error::{Error, RecordCount};
 use crate::limits::Limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::SinkMetrics;
-use crate::pipeline::{Pipeline, Size};
+use crate::pipeline::{Admission, BufferChange, LaneId, Pipeline, Size};
 use crate::record::{AttemptError, FailureReason, Record, SharedHandler, Undelivered};
 use crate::service::StreamCheck;
+use crate::shard::Ring;
 use crate::status::{Condition, ConditionSender, RequestSummary, Status, Totals};
 use crate::stream::StreamId;
 use crate::trace::TARGET;
@@ -34,6 +37,7 @@ pub(crate) struct Core {
     pub(super) drive_skip: DriveSkip,
     pub(super) condition: ConditionSender,
     pub(crate) check: StreamCheck,
+    pub(super) membership: Option<Membership>,
     pub(super) closed: bool,
     /// `true` if a producer's driver polls the sink.
     pub(super) is_driven: bool,
@@ -56,14 +60,6 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) last_failure: Option<&'a FailureReason>,
     /// Error returned by the service while it refuses every request.
     pub(crate) refusal: Option<&'a Arc<AttemptError>>,
-}
-
-/// Change of the buffer since the last call of [`Core::take_change`].
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct BufferChange {
-    pub(crate) released: Size,
-    /// Size of the records that the dead-letter handler has returned to the buffer. `released` includes this size.
-    pub(crate) returned: Size,
 }
 
 impl Core {
@@ -114,6 +110,15 @@ impl Core {
         self.pipeline.ledger().failed().records
     }
 
+    /// Applies the change of the buffer to the shared budget, unless a driver does it.
+    pub(super) fn settle_budget(&mut self) {
+        if !self.is_driven
+            && let Some(membership) = &self.membership
+        {
+            membership.apply(self.pipeline.ledger_mut().change_mut());
+        }
+    }
+
     pub(super) fn collect_ended(&mut self) {
         let now = Instant::now().into_std();
         while let Some((id, outcome)) = self.requests.try_next() {
@@ -127,6 +132,7 @@ impl Core {
         self.requests.abandon();
         self.pipeline.settlement_mut().notify();
         let undelivered = self.pipeline.take_undelivered();
+        self.settle_budget();
         self.measure(Instant::now().into_std());
         self.publish_condition();
         undelivered
@@ -160,11 +166,30 @@ impl Core {
         self.pipeline.settings().fatal_policy
     }
 
-    /// Attaches a driver. Returns the buffer size, which can be nonzero if the sink was used before.
-    pub(crate) fn attach_driver(&mut self) -> Size {
+    /// Returns the lanes of the shards and their version.
+    pub(crate) fn ring(&self) -> (&Ring<LaneId>, u64) {
+        self.pipeline.topology().ring()
+    }
+
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.pipeline.settings().seed
+    }
+
+    pub(crate) fn budget(&self) -> Option<&Arc<Member>> {
+        self.membership.as_ref().map(Membership::member)
+    }
+
+    /// Attaches a driver. Returns the size of the unsettled and of the failed records, which can be nonzero if the sink
+    /// was used before.
+    pub(crate) fn attach_driver(&mut self) -> (Size, Size) {
         self.is_driven = true;
-        self.take_change();
-        self.buffered()
+        self.settle_budget();
+        if let Some(membership) = &mut self.membership {
+            membership.release_capacity();
+        }
+        *self.change_mut() = BufferChange::default();
+        let ledger = self.pipeline.ledger();
+        (ledger.unsettled(), ledger.failed())
     }
 
     /// Returns the size of all records that count towards the buffer bounds.
@@ -173,14 +198,21 @@ impl Core {
     }
 
     /// Accepts a record without checking limits and bounds. Returns the work in units of a task's budget.
-    pub(crate) fn admit(&mut self, record: Record, accepted_at: Instant) -> usize {
-        self.pipeline.admit(record, accepted_at.into_std());
+    pub(crate) fn admit(
+        &mut self,
+        record: Record,
+        admission: Admission,
+        accepted_at: Instant,
+    ) -> usize {
+        self.pipeline.admit(record, admission, accepted_at.into_std());
         self.pipeline.take_work()
     }
 
-    /// Sets the size of the largest record that is waiting for buffer capacity.
-    pub(crate) fn set_waiter(&mut self, bytes: Option<usize>) {
+    /// Sets the size of the largest record that is waiting for buffer capacity, and whether a record waits for a shared
+    /// budget.
+    pub(crate) fn set_waiter(&mut self, bytes: Option<usize>, waits_for_budget: bool) {
         self.pipeline.set_waiter(bytes);
+        self.pipeline.set_waits_for_budget(waits_for_budget);
     }
 
     pub(crate) fn start_close(&mut self) {
@@ -201,9 +233,9 @@ impl Core {
         self.pipeline.oldest_unsettled()
     }
 
-    pub(crate) fn take_change(&mut self) -> BufferChange {
-        let ledger = self.pipeline.ledger_mut();
-        BufferChange { released: ledger.take_released(), returned: ledger.take_returned() }
+    /// Returns the change of the buffer since it was last applied.
+    pub(crate) fn change_mut(&mut self) -> &mut BufferChange {
+        self.pipeline.ledger_mut().change_mut()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {

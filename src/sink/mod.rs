@@ -4,6 +4,7 @@ mod core;
 mod discovery;
 mod drive_skip;
 mod fatal_policy;
+mod membership;
 mod readiness;
 mod report;
 mod requests;
@@ -20,7 +21,7 @@ use tracing::trace;
 
 pub(crate) use budget::{poll_units, yield_to_others};
 pub use builder::{DefaultService, SinkBuilder};
-pub(crate) use core::{BufferChange, Core, Snapshot};
+pub(crate) use core::{Core, Snapshot};
 pub use fatal_policy::FatalPolicy;
 
 use self::readiness::Readiness;
@@ -224,7 +225,9 @@ impl<S> KinesisSink<S> {
     /// The records are in the order of acceptance. Until they are taken, they count towards the buffer bounds.
     #[must_use = "the records are no longer in the sink"]
     pub fn take_failed(&mut self) -> Vec<Undelivered> {
-        self.core.pipeline.take_failed()
+        let failed = self.core.pipeline.take_failed();
+        self.core.settle_budget();
+        failed
     }
 
     /// Takes all records in the buffer (queued, in flight, failed), in the order of acceptance.
@@ -324,6 +327,11 @@ where
             if !self.core.pipeline.wants_to_send(now) {
                 break;
             }
+            // A slot is kept while the service is not ready. Otherwise, a sink could lose each of them in turn.
+            if self.core.poll_slot(cx).is_pending() {
+                self.service.release();
+                return Poll::Ready(());
+            }
             match self.service.poll(cx) {
                 Poll::Pending => return Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
@@ -341,15 +349,17 @@ where
                     };
                     let entries = request.entries().len();
                     trace!(target: TARGET, ?reason, entries, "request sent");
+                    let slot = self.core.take_slot();
                     match self.service.call(request) {
-                        Some(call) => self.core.requests.spawn(id, call, &runtime),
+                        Some(call) => self.core.requests.spawn(id, call, slot, &runtime),
                         None => self.core.requests.spawn_panicked(id, &runtime),
                     }
                 }
             }
             *has_sent = true;
         }
-        // The sink has nothing to send, so it releases its place in the queue of a shared service.
+        // The sink has nothing to send, so it releases its places in the queues of shared slots and of a shared service.
+        self.core.release_slot();
         self.service.release();
         Poll::Ready(())
     }
@@ -397,9 +407,20 @@ where
         self.drive(cx);
     }
 
+    /// Waits for capacity of the shared budget, if any. Sends partial requests while it waits.
+    fn poll_budget_capacity(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let capacity = self.core.poll_budget(cx);
+        self.core.pipeline.set_waits_for_budget(capacity.is_pending());
+        if capacity.is_pending() && self.core.pipeline.wants_to_send(Instant::now().into_std()) {
+            self.drive(cx);
+        }
+        capacity
+    }
+
     /// Returns `true` if `poll_ready` can return `Ready` without driving the sink.
     fn take_skip(&mut self) -> bool {
         self.core.drive_skip.take_skip()
+            && self.core.membership.is_none()
             && self.core.pipeline.has_capacity()
             && !self.core.pipeline.wants_to_send_full()
             && self.core.pipeline.topology().is_ready()
@@ -445,6 +466,7 @@ where
             return Poll::Pending;
         }
         if self.core.pipeline.has_capacity() {
+            ready!(self.poll_budget_capacity(cx));
             return self.poll_proceed(cx);
         }
         if let Some(reason) = self.core.pipeline.blocked_by_failed() {
@@ -458,16 +480,21 @@ where
     fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), Error> {
         let now = Instant::now().into_std();
         self.core.drive_skip.record_arrived(now);
-        self.core.pipeline.accept(record, now)
+        let size = record.size();
+        self.core.pipeline.accept(record, now)?;
+        self.core.charge_budget(size);
+        Ok(())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.core.pipeline.flush();
+        self.core.release_budget_capacity();
         self.poll_settled(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.core.pipeline.close();
+        self.core.release_budget_capacity();
         let closed = self.poll_settled(cx);
         self.core.closed |= matches!(closed, Poll::Ready(Ok(())));
         self.core.publish_condition();

@@ -13,6 +13,7 @@ impl Core {
     /// Notifies receipts and handlers of settled records. Returns the fatal error if it has not been reported yet.
     pub(super) fn report(&mut self) -> Result<(), Error> {
         self.notify();
+        self.settle_budget();
         self.take_fatal().map_or(Ok(()), Err)
     }
 

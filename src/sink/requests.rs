@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use tokio::task::{Id, JoinError, JoinSet};
 use tower::BoxError;
 
+use crate::budget::MemberPermit;
 use crate::pipeline::RequestId;
 use crate::service::PutRecordsResponse;
 
@@ -19,12 +20,22 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn spawn<F, E>(&mut self, id: RequestId, request: F, runtime: &Handle)
-    where
+    /// Spawns a request, which keeps its slot until it completes.
+    pub(super) fn spawn<F, E>(
+        &mut self,
+        id: RequestId,
+        request: F,
+        slot: Option<MemberPermit>,
+        runtime: &Handle,
+    ) where
         F: Future<Output = Result<PutRecordsResponse, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let task = self.tasks.spawn_on(async move { request.await.map_err(Into::into) }, runtime);
+        let request = async move {
+            let _slot = slot;
+            request.await.map_err(Into::into)
+        };
+        let task = self.tasks.spawn_on(request, runtime);
         self.ids.insert(task.id(), id);
     }
 
@@ -44,7 +55,7 @@ impl Requests {
 
     /// Adds a request for which the service panicked in `call`. It completes as if its future had panicked.
     pub(super) fn spawn_panicked(&mut self, id: RequestId, runtime: &Handle) {
-        self.spawn(id, std::future::ready(Err(Interrupted::Panicked)), runtime);
+        self.spawn(id, std::future::ready(Err(Interrupted::Panicked)), None, runtime);
     }
 
     pub(super) fn abandon(&mut self) {

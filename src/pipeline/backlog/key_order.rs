@@ -188,11 +188,18 @@ mod tests {
     use fastrand::Rng;
 
     use super::*;
+    use crate::pipeline::Admission;
     use crate::record::Record;
 
     fn entry(seq: u64) -> QueuedEntry {
         let rng = &mut Rng::with_seed(0);
-        QueuedEntry::single(BufferedRecord::new(Record::from("x"), seq, Instant::now(), rng))
+        QueuedEntry::single(BufferedRecord::new(
+            Record::from("x"),
+            seq,
+            Admission::default(),
+            Instant::now(),
+            rng,
+        ))
     }
 
     fn key(name: &str) -> OrderingKey {

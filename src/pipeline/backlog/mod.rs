@@ -17,7 +17,8 @@ use smol_str::SmolStr;
 
 pub(super) use self::batch::BatchParams;
 pub(super) use self::key_order::OrderId;
-pub(super) use self::lanes::{EntryOutcome, FALLBACK, LaneId};
+pub(crate) use self::lanes::LaneId;
+pub(super) use self::lanes::{EntryOutcome, FALLBACK};
 pub(super) use self::repartition::Repartition;
 
 use self::aggregator::{AggregationKey, Aggregator};

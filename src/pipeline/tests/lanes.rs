@@ -383,7 +383,13 @@ fn border_keys_match_listed_shards() {
     for (n, hash_key) in starts.into_iter().enumerate() {
         for (hash_key, contains) in [(hash_key, true), (hash_key.wrapping_sub(1), false)] {
             let record = Record::from("data").with_explicit_hash_key(hash_key);
-            let record = BufferedRecord::new(record, 0, harness.now, &mut Rng::with_seed(0));
+            let record = BufferedRecord::new(
+                record,
+                0,
+                Admission::default(),
+                harness.now,
+                &mut Rng::with_seed(0),
+            );
             let is_elsewhere = harness.pipeline.topology.is_elsewhere(&record, &format!("s{n}"));
             assert_eq!(is_elsewhere, !contains, "{hash_key} in s{n}");
         }
@@ -410,7 +416,8 @@ fn bisected_entries_wait_for_own_shard() {
     harness.accept_key(UPPER);
     harness.pipeline.close();
     let upper = Record::from("data").with_explicit_hash_key(u128::MAX);
-    let upper = BufferedRecord::new(upper, 0, harness.now, &mut Rng::with_seed(0));
+    let upper =
+        BufferedRecord::new(upper, 0, Admission::default(), harness.now, &mut Rng::with_seed(0));
     harness.answer(half, |_| false);
     let paused = loop {
         harness.answer(half, |_| false);
@@ -471,8 +478,8 @@ fn requeued_records_are_hashed() {
         id
     });
     // The pipeline has learned two shards, so the lane of a record depends on its hash.
-    harness.pipeline.admit(Record::from((LOWER, "data")), harness.now);
-    harness.pipeline.admit(Record::from((UPPER, "data")), harness.now);
+    harness.pipeline.admit(Record::from((LOWER, "data")), Admission::default(), harness.now);
+    harness.pipeline.admit(Record::from((UPPER, "data")), Admission::default(), harness.now);
     harness.pipeline.close();
     harness.answer(half, |_| true);
     harness.pipeline.flush.reopen();

@@ -523,7 +523,8 @@ fn lane_stays_paused_without_free_slot() {
     let (id, request) = await_request(&mut harness);
     push(&mut harness, 1, 200_000);
     let record = Record::from(("k", "x"));
-    let record = BufferedRecord::new(record, 0, harness.now, &mut Rng::with_seed(0));
+    let record =
+        BufferedRecord::new(record, 0, Admission::default(), harness.now, &mut Rng::with_seed(0));
     let lane = harness.pipeline.topology.lane_of_record(&record);
     assert!(harness.pipeline.backlog.lanes().is_paused(lane), "the lane waits for tokens");
     harness.now += Duration::from_secs(10);

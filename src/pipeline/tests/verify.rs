@@ -61,7 +61,7 @@ impl Harness {
 
     /// Accepts a record even if the pipeline is closing.
     pub(super) fn admit_key(&mut self, key: &'static str) {
-        self.pipeline.admit(Record::from((key, key)), self.now);
+        self.pipeline.admit(Record::from((key, key)), Admission::default(), self.now);
     }
 
     pub(super) fn admit_keys(&mut self, keys: &[&'static str]) {
@@ -279,8 +279,8 @@ fn split_regroups_throttled_aggregate() {
         let mut harness = Harness::with_shards(&halves(), &["a", "h"]);
         let (id, request) = harness.close_and_send();
         // The response to another request reveals the reshard.
-        harness.pipeline.admit(Record::from(("b", "b")), harness.now);
-        harness.pipeline.admit(Record::from(("d", "d")), harness.now);
+        harness.pipeline.admit(Record::from(("b", "b")), Admission::default(), harness.now);
+        harness.pipeline.admit(Record::from(("d", "d")), Admission::default(), harness.now);
         let (other, _) = harness.send();
         harness.settle(other, vec![placed("new-upper")]);
         harness.until_listing();

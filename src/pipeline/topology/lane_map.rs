@@ -14,6 +14,8 @@ use crate::shard::{Ring, ShardMap};
 #[derive(Debug)]
 pub(super) struct LaneMap {
     ring: Ring<LaneId>,
+    /// Incremented each time that the ring may have changed.
+    version: u64,
     by_shard: HashMap<SmolStr, LaneId>,
     lanes: Vec<LaneSlot>,
     unused: Vec<LaneId>,
@@ -52,6 +54,7 @@ impl Default for LaneMap {
     fn default() -> Self {
         Self {
             ring: Ring::default(),
+            version: 0,
             by_shard: HashMap::new(),
             lanes: vec![LaneSlot::default()],
             unused: Vec::new(),
@@ -62,6 +65,10 @@ impl Default for LaneMap {
 }
 
 impl LaneMap {
+    pub(super) fn ring(&self) -> (&Ring<LaneId>, u64) {
+        (&self.ring, self.version)
+    }
+
     pub(super) fn shards(&self) -> usize {
         self.by_shard.len()
     }
@@ -114,6 +121,7 @@ impl LaneMap {
         let known = self.by_shard.get(shard_id).copied();
         let lane = known.unwrap_or_else(|| self.open(shard_id, position, next, opened));
         let contradicted = self.ring.learn(position, lane);
+        self.version += 1;
         for &lane in &contradicted {
             self.record_closed(lane, request, next);
             self.close(lane);
@@ -143,6 +151,7 @@ impl LaneMap {
             self.close(lane);
         }
         self.ring = Ring::new(pieces);
+        self.version += 1;
         for slot in &mut self.lanes {
             slot.generation = slot.generation.wrapping_add(1);
         }
@@ -159,6 +168,7 @@ impl LaneMap {
             self.close(lane);
         }
         self.ring = Ring::default();
+        self.version += 1;
     }
 
     /// Takes the stale lanes. The caller must empty them, because the lanes of closed shards are reused.

@@ -30,7 +30,7 @@ use super::entry::{QueuedEntry, Route};
 use super::in_flight::Completion;
 use super::ordering::RecordOrdering;
 use crate::settings::{BackoffSettings, Settings};
-use crate::shard::{HashCache, Shard, ShardMap};
+use crate::shard::{HashCache, Ring, Shard, ShardMap};
 use crate::stream::StreamDescription;
 
 /// Number of consecutive failed listings after which verification stops waiting for a new list. With the default
@@ -159,6 +159,11 @@ impl Topology {
         } else {
             self.lanes.route(entry.oldest()).lane
         }
+    }
+
+    /// Returns the lanes of the hash ring, and a version that increases each time that they may have changed.
+    pub(crate) fn ring(&self) -> (&Ring<LaneId>, u64) {
+        self.lanes.ring()
     }
 
     pub(super) fn has_multiple_shards(&self) -> bool {

@@ -138,7 +138,7 @@ where
     async fn poll_driver(&mut self) {
         tokio::task::yield_now().await;
         assert!(poll!(&mut self.driver).is_pending());
-        if let Some(occupied) = self.driver.channel.occupied() {
+        if let Some(occupied) = self.driver.channel.capacity.committed() {
             assert_eq!(occupied, self.buffered());
             self.compared += 1;
         }
@@ -164,7 +164,11 @@ where
             sleep(Duration::from_millis(10)).await;
         }
         self.callers.clear();
-        assert_eq!(self.driver.channel.occupied(), Some(Size::default()), "permits were lost");
+        assert_eq!(
+            self.driver.channel.capacity.committed(),
+            Some(Size::default()),
+            "charges were lost"
+        );
     }
 }
 

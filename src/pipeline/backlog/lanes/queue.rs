@@ -119,11 +119,18 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::pipeline::Admission;
     use crate::record::Record;
 
     fn record(seq: u64) -> BufferedRecord {
         let record = Record::from(("k", vec![0; 9]));
-        BufferedRecord::new(record, seq, Instant::now(), &mut fastrand::Rng::with_seed(0))
+        BufferedRecord::new(
+            record,
+            seq,
+            Admission::default(),
+            Instant::now(),
+            &mut fastrand::Rng::with_seed(0),
+        )
     }
 
     fn queue(seqs: impl IntoIterator<Item = u64>) -> Queue {

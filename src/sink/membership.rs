@@ -1,0 +1,124 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::core::Core;
+use crate::budget::{Budget, Member, MemberAcquire, MemberPermit};
+use crate::limits::DEFAULT_RECORD_BYTES;
+use crate::pipeline::{BufferChange, Size};
+
+/// Use of a shared budget by a sink.
+#[derive(Debug)]
+pub(super) struct Membership {
+    member: Arc<Member>,
+    slot: Claim,
+    /// Capacity for the next record. A producer's driver does not use it.
+    capacity: Claim,
+    largest_record: usize,
+}
+
+/// Claim to a part of a budget.
+#[derive(Debug, Default)]
+enum Claim {
+    #[default]
+    None,
+    Waiting(MemberAcquire),
+    Granted(MemberPermit),
+}
+
+impl Claim {
+    fn poll(&mut self, cx: &mut Context<'_>, acquire: impl FnOnce() -> MemberAcquire) -> Poll<()> {
+        if matches!(self, Self::None) {
+            *self = Self::Waiting(acquire());
+        }
+        if let Self::Waiting(waiting) = self {
+            // The queues of a budget are never closed.
+            *self = ready!(Pin::new(waiting).poll(cx)).map_or(Self::None, Self::Granted);
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes the permit if it was granted. Otherwise keeps the place in the queue.
+    fn take(&mut self) -> Option<MemberPermit> {
+        match std::mem::take(self) {
+            Self::Granted(permit) => Some(permit),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+impl Membership {
+    pub(super) fn new(budget: &Budget) -> Self {
+        let member = Member::new(budget);
+        Self { member, slot: Claim::None, capacity: Claim::None, largest_record: 0 }
+    }
+
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    pub(super) fn release_capacity(&mut self) {
+        self.capacity = Claim::None;
+    }
+
+    /// Applies a change of the buffer to the budget.
+    pub(super) fn apply(&self, change: &mut BufferChange) {
+        let charge = std::mem::take(&mut change.failed);
+        let mut release = Size::default();
+        for (_, size) in change.take_released() {
+            release += size;
+        }
+        self.member.exchange(charge, release).wake();
+    }
+}
+
+/// Use of the shared budget. Without a budget, everything is granted.
+impl Core {
+    pub(super) fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Membership { member, slot, .. }) = &mut self.membership else {
+            return Poll::Ready(());
+        };
+        slot.poll(cx, || member.acquire_slot())
+    }
+
+    pub(super) fn take_slot(&mut self) -> Option<MemberPermit> {
+        self.membership.as_mut()?.slot.take()
+    }
+
+    pub(super) fn release_slot(&mut self) {
+        if let Some(membership) = &mut self.membership {
+            membership.slot = Claim::None;
+        }
+    }
+
+    /// Polls for capacity for a record as large as the largest so far.
+    pub(super) fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let default = self.pipeline.settings().limits.record_bytes().min(DEFAULT_RECORD_BYTES);
+        let Some(Membership { member, capacity, largest_record, .. }) = &mut self.membership else {
+            return Poll::Ready(());
+        };
+        let expected = if *largest_record == 0 { default } else { *largest_record };
+        capacity.poll(cx, || member.acquire(expected))
+    }
+
+    /// Charges an accepted record to the budget.
+    pub(super) fn charge_budget(&mut self, size: usize) {
+        let Some(membership) = &mut self.membership else { return };
+        membership.largest_record = membership.largest_record.max(size);
+        let woken = match membership.capacity.take() {
+            Some(permit) => permit.commit(size),
+            None => membership.member.exchange(Size { records: 1, bytes: size }, Size::default()),
+        };
+        woken.wake();
+    }
+
+    pub(super) fn release_budget_capacity(&mut self) {
+        if let Some(membership) = &mut self.membership {
+            membership.release_capacity();
+        }
+    }
+}

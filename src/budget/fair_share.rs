@@ -24,7 +24,7 @@ const WHOLE: f64 = (1_u64 << 52) as f64;
 /// use are available to the others.
 ///
 /// Each member has a queue of waiters, which are served in the order of arrival. When space is released, the waiting
-/// member with the smallest part is served first, and among equal parts the one that has waited longest.
+/// member with the smallest part is served first, and among equal parts the one that was served least recently.
 #[derive(Debug)]
 pub(super) struct FairShare {
     bounds: Size,
@@ -34,7 +34,7 @@ pub(super) struct FairShare {
     members: Vec<Member>,
     unused: Vec<MemberId>,
     /// Members with waiters.
-    waiting: BTreeSet<(Part, Ticket, MemberId)>,
+    waiting: BTreeSet<WaitingMember>,
     next_ticket: Ticket,
     /// Part of the next waiter, if it needs more than what is free. It is then served before all members with the same
     /// or a larger part, so that small records do not starve a large one.
@@ -46,9 +46,21 @@ pub(super) struct FairShare {
     permits: usize,
 }
 
+/// Waiting member, in the order in which members are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct WaitingMember {
+    part: Part,
+    served: Ticket,
+    /// First waiter.
+    ticket: Ticket,
+    id: MemberId,
+}
+
 #[derive(Debug, Default)]
 struct Member {
     used: Size,
+    /// Ticket that was next when a waiter of this member was last served.
+    served: Ticket,
     waiters: BTreeMap<Ticket, Waiter>,
 }
 
@@ -78,6 +90,8 @@ pub(super) enum Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AcquireError {
     Full,
+    /// The member holds its share or has waiters. Other members can have capacity.
+    Share,
     Closed,
 }
 
@@ -131,11 +145,17 @@ impl FairShare {
         }
         let held = self.part(self.used_by(id));
         let is_reserved = self.reserved.is_some_and(|reserved| reserved <= held);
-        if self.is_waiting(id) || is_reserved || self.fit(id, bytes) != Fit::Fits {
-            return Err(AcquireError::Full);
+        match self.fit(id, bytes) {
+            Fit::Full => return Err(AcquireError::Full),
+            Fit::Share => return Err(AcquireError::Share),
+            Fit::Fits if self.is_waiting(id) || is_reserved => return Err(AcquireError::Share),
+            Fit::Fits => {}
         }
         self.permits += 1;
+        self.next_ticket += 1;
+        let next_ticket = self.next_ticket;
         self.add_used(id, Size { records: 1, bytes });
+        self.members[id].served = next_ticket;
         Ok(())
     }
 
@@ -226,8 +246,8 @@ impl FairShare {
     /// Closes the queues. All waiters are woken and [rejected](Waiting::Closed).
     pub(super) fn close(&mut self) -> Vec<Waker> {
         self.is_closed = true;
-        let wakers = self.waiting.iter().flat_map(|(_, _, id)| {
-            self.members[*id].waiters.values().map(|waiter| waiter.waker.clone())
+        let wakers = self.waiting.iter().flat_map(|member| {
+            self.members[member.id].waiters.values().map(|waiter| waiter.waker.clone())
         });
         wakers.collect()
     }
@@ -270,8 +290,11 @@ impl FairShare {
             return wakers;
         }
         while let Some((id, ticket)) = self.next_to_serve() {
+            let next_ticket = self.next_ticket;
+            self.next_ticket += 1;
             let served = self.update(id, |member| {
                 let waiter = member.waiters.remove(&ticket)?;
+                member.served = next_ticket;
                 member.used.add_record(waiter.bytes);
                 Some(waiter)
             });
@@ -286,7 +309,7 @@ impl FairShare {
 
     fn next_to_serve(&mut self) -> Option<(MemberId, Ticket)> {
         let free = self.free_part(self.used);
-        for &(part, ticket, id) in &self.waiting {
+        for &WaitingMember { part, ticket, id, .. } in &self.waiting {
             // The set is in the order of parts, so the remaining members hold their share as well.
             if self.has_shares && part > free {
                 return None;
@@ -328,10 +351,10 @@ impl FairShare {
         changed
     }
 
-    fn key(&self, id: MemberId) -> Option<(Part, Ticket, MemberId)> {
-        let member = &self.members[id];
-        let (&ticket, _) = member.waiters.first_key_value()?;
-        Some((self.part(member.used), ticket, id))
+    fn key(&self, id: MemberId) -> Option<WaitingMember> {
+        let Member { used, served, waiters } = &self.members[id];
+        let (&ticket, _) = waiters.first_key_value()?;
+        Some(WaitingMember { part: self.part(*used), served: *served, ticket, id })
     }
 
     fn part(&self, size: Size) -> Part {

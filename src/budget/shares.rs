@@ -161,7 +161,7 @@ impl Future for Acquire {
             AcquireState::New => match shares.try_acquire(member, bytes) {
                 Ok(()) => (Waiting::Granted, None),
                 Err(AcquireError::Closed) => (Waiting::Closed, None),
-                Err(AcquireError::Full) => {
+                Err(AcquireError::Full | AcquireError::Share) => {
                     let ticket = shares.enqueue(member, bytes, cx.waker().clone());
                     drop(shares);
                     self.state = AcquireState::Queued(ticket);

@@ -8,8 +8,9 @@ use crate::pipeline::{Admission, BufferChange, FAILED, LaneId, ShareId, Size, UN
 use crate::record::Record;
 use crate::shard::Ring;
 
-/// Maximum number of random keys that are drawn to find a shard whose share has capacity.
-const MAX_DRAWS: usize = 4;
+/// Maximum number of random keys that are drawn to find a shard whose share has capacity. If one of two shards has
+/// capacity, 1 in 65,536 records does not find it and waits.
+const MAX_DRAWS: usize = 16;
 
 /// Capacity of a producer's buffer, which is shared fairly between the shards of the stream.
 ///
@@ -65,8 +66,11 @@ impl Capacity {
 
     /// Replaces the shards of the stream.
     pub(super) fn set_shards(&self, ring: &Ring<LaneId>) {
-        let has_multiple_shards = self.routes.publish(ring);
-        self.shares.set_shares(has_multiple_shards);
+        // While the shards are being learned again, the previous ones are the best guess.
+        if !ring.is_empty() {
+            self.routes.publish(ring);
+            self.shares.set_shares(ring.has_multiple_owners());
+        }
     }
 
     /// Acquires a permit without waiting. Draws other random keys while the share of the shard has no capacity.
@@ -78,10 +82,7 @@ impl Capacity {
         let mut draws = 1;
         loop {
             match self.try_acquire_share(admission.share, size) {
-                Err(AcquireError::Full) if draws < MAX_DRAWS => {
-                    if !self.routes.redraw(admission) {
-                        return Err(AcquireError::Full);
-                    }
+                Err(AcquireError::Share) if draws < MAX_DRAWS && self.routes.redraw(admission) => {
                     draws += 1;
                 }
                 acquired => return acquired,
@@ -95,7 +96,11 @@ impl Capacity {
         size: usize,
     ) -> Result<Permit, AcquireError> {
         let buffer = self.shares.try_acquire(share as usize, self.permit_bytes(size))?;
-        let budget = self.member.as_ref().map(|member| member.try_acquire(size)).transpose()?;
+        let budget = match &self.member {
+            // Another share of the buffer would not help.
+            Some(member) => Some(member.try_acquire(size).map_err(|_| AcquireError::Full)?),
+            None => None,
+        };
         Ok(Permit { buffer, budget })
     }
 

@@ -226,7 +226,7 @@ impl Channel {
 
     fn no_permit(&self, error: AcquireError, size: usize) -> Rejection {
         match error {
-            AcquireError::Full => {
+            AcquireError::Full | AcquireError::Share => {
                 self.cannot_fit(&self.state.borrow(), size).unwrap_or(Rejection::Full)
             }
             AcquireError::Closed => self.closed_rejection(),

@@ -20,12 +20,9 @@ impl Routes {
         Self { ring: RwLock::default(), rng: Mutex::new(rng) }
     }
 
-    /// Replaces the shards. Returns `true` if there are several.
-    pub(super) fn publish(&self, ring: &Ring<LaneId>) -> bool {
-        let has_multiple_shards = ring.has_multiple_owners();
-        let ring = if has_multiple_shards { ring.clone() } else { Ring::default() };
+    pub(super) fn publish(&self, ring: &Ring<LaneId>) {
+        let ring = if ring.has_multiple_owners() { ring.clone() } else { Ring::default() };
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
-        has_multiple_shards
     }
 
     /// Returns the share of a record: that of its shard, if several shards are known.

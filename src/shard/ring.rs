@@ -32,6 +32,10 @@ impl<T: Copy + PartialEq> Ring<T> {
         ring
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     pub(crate) fn has_multiple_owners(&self) -> bool {
         self.ranges.len() > 1
     }

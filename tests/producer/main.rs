@@ -5,6 +5,7 @@
 //! | send, receipts, clones, linger                          | `handle`                             |
 //! | receipts without await, dead-letter channels            | `receipts`                           |
 //! | backpressure, permits, fairness of waiting senders      | `capacity`                           |
+//! | budgets that several sinks and producers share         | `budget`                             |
 //! | flush, cancel safety, `take_failed`, dead letters       | `flush`                              |
 //! | shutdown: close, abort, drop, panic, end of the runtime | `close`                              |
 //! | drivers and sinks that are dropped early                | `abandoned`                          |
@@ -19,6 +20,7 @@
 mod support;
 
 mod abandoned;
+mod budget;
 mod capacity;
 mod close;
 mod contract;

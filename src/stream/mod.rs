@@ -5,7 +5,10 @@ mod info;
 #[cfg(feature = "serde")]
 mod text;
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -28,10 +31,9 @@ use crate::parse_error::ParseError;
 /// assert_eq!(by_arn.region(), Some("eu-west-1"));
 /// # Ok::<_, kinesis_sink::error::ParseError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct StreamId(Arc<Parsed>); // Only one pointer, because each undelivered record contains a `StreamId`.
 
-#[derive(PartialEq, Eq, Hash)]
 struct Parsed {
     text: Box<str>,
     is_arn: bool,
@@ -161,6 +163,40 @@ impl AsRef<str> for StreamId {
     }
 }
 
+// The text determines `is_arn`, so a `StreamId` can compare and hash as its text. Maps can then be searched with a `&str`.
+impl Borrow<str> for StreamId {
+    fn borrow(&self) -> &str {
+        self.as_ref()
+    }
+}
+
+impl PartialEq for StreamId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for StreamId {}
+
+impl Hash for StreamId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl PartialOrd for StreamId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for StreamId {
+    /// Compares the names or ARNs as strings.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_ref().cmp(other.as_ref())
+    }
+}
+
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_ref())
@@ -223,6 +259,19 @@ mod tests {
         }
         let error = "\u{10ffff}".repeat(1_000).parse::<StreamId>().unwrap_err().to_string();
         assert!(error.len() < 2_500, "the error has {} bytes", error.len());
+    }
+
+    #[test]
+    fn map_of_stream_ids_is_searched_with_text() {
+        use std::collections::{BTreeMap, HashMap};
+        let ids = [ARN, "clicks", "orders"].map(|text| text.parse::<StreamId>().unwrap());
+        let hashed: HashMap<_, _> = ids.iter().cloned().zip(0..).collect();
+        let sorted: BTreeMap<_, _> = ids.iter().cloned().zip(0..).collect();
+        for (text, number) in [(ARN, Some(&0)), ("clicks", Some(&1)), ("click", None)] {
+            assert_eq!((hashed.get(text), sorted.get(text)), (number, number), "{text}");
+        }
+        assert_eq!(ids[1], "clicks".parse().unwrap());
+        assert_ne!(ids[0], ids[1], "a name and an ARN differ");
     }
 
     #[test]

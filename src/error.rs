@@ -4,6 +4,8 @@
 //! [`Undelivered`] is the error of a single record, and [`PutRecordsError`](crate::service::PutRecordsError) is the
 //! error of a request.
 
+mod merge;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -17,14 +19,14 @@ use crate::record::{AttemptError, FailureReason, Record, Undelivered};
 use crate::service::CheckFailure;
 use crate::stream::StreamId;
 
-/// Error of a [`KinesisSink`](crate::KinesisSink) or a [`Producer`](crate::Producer).
+/// Error of a [`KinesisSink`](crate::KinesisSink), a [`Producer`](crate::Producer) or a [`Router`](crate::Router).
 ///
 /// An error never loses records. If a record was not accepted, the error [contains it](Self::into_record). The
 /// [kind](Self::kind) of the error determines what happens to the accepted records:
 ///
 /// | kind | accepted records |
 /// |---|---|
-/// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed) | not affected |
+/// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed), [`TooManyStreams`](ErrorKind::TooManyStreams) | not affected |
 /// | [`Refused`](ErrorKind::Refused) | stay in the sink |
 /// | [`Undelivered`](ErrorKind::Undelivered) | failed records are kept until `take_failed` returns them; [`close`](crate::Producer::close) returns them [in the error](Self::into_undelivered) |
 /// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | [`close`](crate::Producer::close) returns the remaining records [in the error](Self::into_undelivered) |
@@ -68,6 +70,14 @@ enum Cause {
     Failure(FailureReason),
     Build(BuildError),
     Other(BoxError),
+    /// Maximum number of open streams.
+    MaxStreams(usize),
+    /// Errors of several streams. `message` and `cause` are those of one of them.
+    Streams {
+        streams: usize,
+        message: Box<str>,
+        cause: Box<Cause>,
+    },
 }
 
 /// Kind of an [`Error`].
@@ -108,6 +118,9 @@ pub enum ErrorKind {
     Unusable,
     /// The sink could not be built. The message is that of the [`BuildError`].
     Build,
+    /// The router has the [maximum number](crate::router::RouterSettings::max_streams) of open streams, and none of them
+    /// can be closed.
+    TooManyStreams,
 }
 
 /// Reason why a record was not accepted.
@@ -166,6 +179,10 @@ impl Error {
         Self::new(ErrorKind::Undelivered, Cause::Failure(reason)).with_count(count)
     }
 
+    pub(crate) fn too_many_streams(max: usize) -> Self {
+        Self::new(ErrorKind::TooManyStreams, Cause::MaxStreams(max))
+    }
+
     pub(crate) fn undelivered_at_close(stream: StreamId) -> Self {
         Self::new(ErrorKind::Undelivered, Cause::None).with_stream(stream)
     }
@@ -204,7 +221,7 @@ impl Error {
         self
     }
 
-    fn with_record(mut self, record: Record) -> Self {
+    pub(crate) fn with_record(mut self, record: Record) -> Self {
         self.0.record = Some(record);
         self
     }
@@ -220,7 +237,8 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the stream to which the error refers, if any.
+    /// Returns the stream to which the error refers. Returns `None` if it refers to no stream, or to several streams of a
+    /// router.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamId> {
         self.0.stream.as_ref()
@@ -268,7 +286,8 @@ impl Error {
         }
     }
 
-    /// Returns the undelivered records in the error, in the order in which they were accepted.
+    /// Returns the undelivered records in the error, in the order in which they were accepted. The records of a router are
+    /// grouped by [stream](Undelivered::stream).
     ///
     /// Only errors from [`close`](crate::Producer::close) and from the
     /// [`Service`](crate::Producer#impl-Service<Record>-for-Producer) implementation of a producer contain undelivered
@@ -300,7 +319,11 @@ impl Error {
     /// The message of an [`Undelivered`](ErrorKind::Undelivered) error contains this reason.
     #[must_use]
     pub fn reason(&self) -> Option<&FailureReason> {
-        match &self.0.cause {
+        let cause = match &self.0.cause {
+            Cause::Streams { cause, .. } => cause,
+            cause => cause,
+        };
+        match cause {
             Cause::Failure(reason) => Some(reason),
             _ => self.0.undelivered.last().map(Undelivered::reason),
         }
@@ -313,6 +336,9 @@ impl fmt::Display for Error {
         let stream = Stream(stream.as_ref());
         let records = RecordCount(*count);
         match (kind, cause) {
+            (_, Cause::Streams { streams, message, .. }) => {
+                write!(f, "{streams} streams failed ({records} affected), one of them: {message}")
+            }
             (_, Cause::Record(error)) => error.fmt(f),
             (ErrorKind::RecordTooLarge | ErrorKind::InvalidPartitionKey, _) => {
                 f.write_str("record can never be sent")
@@ -345,6 +371,13 @@ impl fmt::Display for Error {
             (ErrorKind::Unusable, _) => write!(f, "{stream} cannot be used"),
             (ErrorKind::Build, Cause::Build(error)) => error.fmt(f),
             (ErrorKind::Build, _) => f.write_str("sink could not be built"),
+            (ErrorKind::TooManyStreams, Cause::MaxStreams(max)) => {
+                write!(
+                    f,
+                    "{max} streams are open, the maximum; raise `max_streams`, or try again later"
+                )
+            }
+            (ErrorKind::TooManyStreams, _) => f.write_str("too many streams are open"),
         }
     }
 }
@@ -388,13 +421,27 @@ pub(crate) fn fmt_chain(error: &dyn StdError, f: &mut fmt::Formatter<'_>) -> fmt
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match (&self.0.kind, &self.0.cause) {
+        self.0.cause.source(self.0.kind)
+    }
+}
+
+impl Cause {
+    fn source(&self, kind: ErrorKind) -> Option<&(dyn StdError + 'static)> {
+        match (kind, self) {
             // Skips the cause, because `Display` already shows its message.
-            (ErrorKind::Unusable, Cause::Other(error)) => error.source(),
-            (ErrorKind::Build, Cause::Build(error)) => error.source(),
-            (_, Cause::Attempt(error)) => Some(&**error),
-            (_, Cause::Other(error)) => Some(&**error),
-            (_, Cause::Failure(_) | Cause::Record(_) | Cause::Build(_) | Cause::None) => None,
+            (ErrorKind::Unusable, Self::Other(error)) => error.source(),
+            (ErrorKind::Build, Self::Build(error)) => error.source(),
+            (_, Self::Attempt(error)) => Some(&**error),
+            (_, Self::Other(error)) => Some(&**error),
+            (_, Self::Streams { cause, .. }) => cause.source(kind),
+            (
+                _,
+                Self::Failure(_)
+                | Self::Record(_)
+                | Self::Build(_)
+                | Self::MaxStreams(_)
+                | Self::None,
+            ) => None,
         }
     }
 }

@@ -61,6 +61,7 @@ mod redact;
 mod request;
 mod response;
 mod sdk;
+mod shared_client;
 mod stream_info;
 
 pub use classify::{Classify, DefaultClassify, EntryClass, ErrorClass};
@@ -81,3 +82,4 @@ pub(crate) use check::{CheckFailure, StreamCheck};
 pub(crate) use classify::codes::code_label;
 pub(crate) use classify::codes::{NO_STREAM, TIMEOUT, UNKNOWN};
 pub(crate) use classify::{attempt_error, request_id};
+pub(crate) use shared_client::SharedClient;

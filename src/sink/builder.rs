@@ -25,8 +25,8 @@ use crate::record::{DeadLetterHandler, SharedHandler, Undelivered};
 #[cfg(feature = "aws-config")]
 use crate::service::environment;
 use crate::service::{
-    Classify, DefaultClassify, PutRecords, PutRecordsRequest, PutRecordsResponse,
-    PutRecordsService, SdkStreamInfo, StreamCheck,
+    Classify, DefaultClassify, PutRecordsRequest, PutRecordsResponse, PutRecordsService,
+    SharedClient, StreamCheck,
 };
 use crate::service_ext::ServiceBuilderExt;
 use crate::settings::Settings;
@@ -88,6 +88,11 @@ impl SinkBuilder {
             dead_letters: None,
             budget: None,
         }
+    }
+
+    pub(crate) fn with_stream(mut self, stream: StreamId) -> Self {
+        self.stream = Ok(stream);
+        self
     }
 
     /// Replaces all [settings](Settings), for example with settings from a configuration file.
@@ -341,21 +346,28 @@ impl SinkBuilder {
     where
         S: PutRecordsService + Clone + Send + 'static,
     {
+        self.stream.clone()?;
+        self.build_shared(&SharedClient::new(client)?, wrap)
+    }
+
+    /// Builds a sink with the service of a client that other sinks share. `wrap` wraps the default service stack.
+    pub(crate) fn build_shared<S>(
+        self,
+        client: &SharedClient,
+        wrap: impl FnOnce(DefaultService) -> S,
+    ) -> Result<KinesisSink<S>, BuildError>
+    where
+        S: PutRecordsService + Clone + Send + 'static,
+    {
         let Settings { request_timeout, max_request_timeout, .. } = self.settings;
         let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
         let stream = self.stream.clone()?;
-        // If AWS_REGION is empty, the SDK's region is an empty string.
-        let region = client.config().region().map_or("", |region| region.as_ref());
-        if region.is_empty() {
-            return Err(BuildError::NoRegion);
-        }
-        stream.check_region(Some(region))?;
+        client.check_region(&stream)?;
         let stack = ServiceBuilder::new().trace_put_records();
         #[cfg(feature = "metrics")]
         let stack = stack.metrics_put_records();
-        let put_records = PutRecords::new(client).without_stalled_stream_protection();
-        let check = StreamCheck::new(&put_records, stream);
-        let service = stack.layer(timeout).service(put_records);
+        let check = StreamCheck::new(client.put_records(), stream);
+        let service = stack.layer(timeout).service(client.put_records().clone());
         let service = Readiness::shared(wrap(BoxCloneSyncService::new(service)));
         self.with_sdk_stream_info(client).assemble(service, Some(check))
     }
@@ -444,14 +456,14 @@ impl SinkBuilder {
     }
 
     /// Adds the service as a fallback source for the stream information that the settings require.
-    fn with_sdk_stream_info(mut self, client: &Client) -> Self {
+    fn with_sdk_stream_info(mut self, client: &SharedClient) -> Self {
         let aggregates = self.settings.is_aggregating();
         let is_ordered = self.settings.ordering == RecordOrdering::PerKey;
         let is_needed = aggregates || (is_ordered && self.settings.describe_stream);
         if !is_needed {
             return self;
         }
-        let mut sdk = SdkStreamInfo::new(client).without_stalled_stream_protection();
+        let mut sdk = client.stream_info().clone();
         if !aggregates {
             sdk = sdk.without_list_shards();
         }

@@ -1,11 +1,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 
 use futures::future::{Either, select};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use super::capacity::{Capacity, Permit};
@@ -34,6 +34,8 @@ pub(super) struct Channel {
     /// `true` while the sink waits for the stream description or the shard list.
     on_hold: watch::Sender<bool>,
     pub(super) capacity: Capacity,
+    /// Notified when the buffer becomes empty.
+    pub(super) on_idle: OnceLock<Arc<Notify>>,
     state: watch::Sender<State>,
     condition: ConditionSender,
     check: StreamCheck,
@@ -69,6 +71,7 @@ impl Channel {
             record_bytes: AtomicUsize::new(limits.record_bytes()),
             on_hold: watch::Sender::new(false),
             capacity,
+            on_idle: OnceLock::new(),
             state: watch::Sender::new(State::Open),
             condition: sink.condition().clone(),
             check: sink.check.clone(),
@@ -295,11 +298,11 @@ impl Channel {
         self.enqueue(record, admission, |size| self.capacity.commit(permit, admission.share, size))
     }
 
-    /// Accepts a record that has no permit, although the buffer can be full.
-    pub(super) fn push_beyond(&self, record: Record) -> Result<(), Error> {
-        let record = self.check_now(record)?;
+    /// Accepts a record that has no permit, although the buffer can be full. Returns the share of the record.
+    pub(super) fn push_beyond(&self, record: Record) -> Result<ShareId, Error> {
         let admission = self.capacity.admission(&record);
-        self.enqueue(record, admission, |size| self.capacity.charge(admission.share, size))
+        self.enqueue(record, admission, |size| self.capacity.charge(admission.share, size))?;
+        Ok(admission.share)
     }
 
     fn enqueue(
@@ -409,6 +412,7 @@ impl Channel {
         let fewer = |state: &mut State| state.remove_failed(size);
         self.state.send_if_modified(fewer);
         wake_all(woken);
+        self.notify_if_idle();
         taken
     }
 
@@ -419,6 +423,15 @@ impl Channel {
     /// Applies the change of the buffer that the driver has caused.
     pub(super) fn apply(&self, change: &mut BufferChange) {
         wake_all(self.capacity.apply(change));
+        self.notify_if_idle();
+    }
+
+    fn notify_if_idle(&self) {
+        if let Some(on_idle) = self.on_idle.get()
+            && self.capacity.is_empty()
+        {
+            on_idle.notify_one();
+        }
     }
 
     pub(super) fn release_failed(&self, taken: Size) {

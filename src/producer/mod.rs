@@ -9,6 +9,7 @@ mod driver;
 mod put_all;
 mod queue;
 mod reservation;
+mod router_access;
 mod routes;
 mod service;
 mod sink;
@@ -22,6 +23,7 @@ use tokio::task::coop::consume_budget;
 
 pub use driver::Driver;
 pub use put_all::PutAll;
+pub(crate) use router_access::End;
 pub use service::ResponseFuture;
 pub use sink::ProducerSink;
 

@@ -1,0 +1,108 @@
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::status::Totals;
+use crate::stream::StreamId;
+
+/// Time since the router was built, in nanoseconds. Never 0.
+pub(super) type Nanos = u64;
+
+/// Open stream of a router.
+///
+/// A call in progress holds the entry, which keeps the stream open. The occupant `T` is the producer. It is built after the
+/// entry was added to the table, because building it calls code of the user, which must not run while the table is locked.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    stream: StreamId,
+    /// Distinguishes the entry from earlier and later ones of the same stream.
+    id: u64,
+    occupant: OnceLock<T>,
+    last_used: AtomicU64,
+    /// Time at which the end of the occupant was noticed, or 0.
+    ended_at: AtomicU64,
+}
+
+/// Content of an [`Entry`].
+pub(super) trait Occupant {
+    /// Returns how the occupant is used. The caller ensures that no call that was made through the entry is in progress.
+    fn occupancy(&self) -> Occupancy;
+
+    fn totals(&self) -> Totals;
+}
+
+/// Use of a stream, which determines whether it can be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occupancy {
+    /// There is a record or a handle.
+    InUse,
+    Idle,
+    /// The producer was closed through one of its handles.
+    Closed {
+        is_empty: bool,
+    },
+    /// The producer has stopped by itself.
+    Stopped {
+        is_empty: bool,
+    },
+}
+
+impl<T> Entry<T> {
+    pub(super) fn new(stream: StreamId, id: u64, now: Nanos) -> Self {
+        let (last_used, ended_at) = (AtomicU64::new(now), AtomicU64::new(0));
+        Self { stream, id, occupant: OnceLock::new(), last_used, ended_at }
+    }
+
+    pub(super) fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the occupant, which is built by the first call.
+    pub(super) fn get_or_init(&self, build: impl FnOnce() -> T) -> &T {
+        self.occupant.get_or_init(build)
+    }
+
+    pub(super) fn get(&self) -> Option<&T> {
+        self.occupant.get()
+    }
+
+    pub(super) fn touch(&self, now: Nanos) {
+        self.last_used.store(now, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_used(&self) -> Nanos {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    /// Records that the occupant has ended, unless this was noticed earlier.
+    pub(super) fn note_end(&self, now: Nanos) {
+        let _ = self.ended_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_end_noted(&self) -> bool {
+        self.ended_at.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl<T: Occupant> Entry<T> {
+    pub(super) fn occupancy(&self) -> Occupancy {
+        self.get().map_or(Occupancy::Idle, T::occupancy)
+    }
+
+    /// Returns `true` if the occupant has ended, nothing is left in it, and the stream may be opened again.
+    ///
+    /// A stopped stream would probably stop again, so it is opened again only after `pause`.
+    pub(super) fn can_reopen(&self, now: Nanos, pause: Nanos) -> bool {
+        let ended_at = self.ended_at.load(Ordering::Relaxed);
+        match self.occupancy() {
+            Occupancy::Closed { is_empty } => is_empty,
+            Occupancy::Stopped { is_empty } => {
+                is_empty && ended_at > 0 && now.saturating_sub(ended_at) >= pause
+            }
+            Occupancy::InUse | Occupancy::Idle => false,
+        }
+    }
+}

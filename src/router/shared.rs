@@ -1,0 +1,272 @@
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::entry::{Entry, Nanos};
+use super::maintenance::{self, Signals};
+use super::opener::{OpenError, Opened, Opener};
+use super::settings::WhenFull;
+use super::streams::{Effects, Refusal, Streams};
+use crate::budget::Budget;
+use crate::build_error::BuildError;
+use crate::error::{Error, ErrorKind};
+use crate::producer::Producer;
+use crate::stream::StreamId;
+
+/// Open stream of a router.
+pub(super) type StreamEntry = Arc<Entry<Opened>>;
+
+/// Signal that the maximum number of open streams is no longer exceeded.
+pub(super) type Excess = oneshot::Receiver<()>;
+
+/// State shared by the handles of a router. Dropping it closes the producers that have no other handles.
+#[derive(Debug)]
+pub(super) struct Shared {
+    streams: RwLock<Streams<Opened>>,
+    opener: Opener,
+    signals: Arc<Signals>,
+    closed: watch::Sender<bool>,
+    started_at: Instant,
+}
+
+/// Result of a request for the entry of a stream.
+enum Lookup {
+    Found(StreamEntry),
+    /// The maximum number of streams is open, and none of them is idle.
+    Waiting(oneshot::Receiver<StreamEntry>),
+}
+
+impl Shared {
+    /// Creates the state, and spawns the maintenance task.
+    pub(super) fn spawn(opener: Opener) -> Arc<Self> {
+        let signals = Arc::new(Signals::new(opener.on_idle.clone()));
+        let runtime = opener.runtime.clone();
+        let shared = Arc::new(Self {
+            streams: RwLock::new(Streams::new(&opener.settings)),
+            opener,
+            signals: signals.clone(),
+            closed: watch::Sender::new(false),
+            started_at: Instant::now(),
+        });
+        runtime.spawn(maintenance::run(Arc::downgrade(&shared), signals));
+        shared
+    }
+
+    pub(super) fn streams(&self) -> RwLockReadGuard<'_, Streams<Opened>> {
+        // A poisoned lock is ignored, because the table is consistent even after a panic.
+        self.streams.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn streams_mut(&self) -> RwLockWriteGuard<'_, Streams<Opened>> {
+        self.streams.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the table, and applies the effects after it was unlocked.
+    pub(super) fn change<R>(
+        &self,
+        change: impl FnOnce(&mut Streams<Opened>, Nanos, &mut Effects<Opened>) -> R,
+    ) -> R {
+        let now = self.now();
+        let mut effects = Effects::default();
+        let result = change(&mut self.streams_mut(), now, &mut effects);
+        effects.apply();
+        result
+    }
+
+    /// Changes the open streams, and wakes the maintenance task if it must do anything.
+    fn change_open<R>(
+        &self,
+        change: impl FnOnce(&mut Streams<Opened>, Nanos, &mut Effects<Opened>) -> R,
+    ) -> R {
+        let (result, wakes) = self.change(|streams, now, effects| {
+            let result = change(streams, now, effects);
+            // The task has no timer while no stream is open.
+            (result, streams.len() == 1 || streams.needs_service())
+        });
+        if wakes {
+            self.signals.wake();
+        }
+        result
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        let elapsed = self.started_at.elapsed().as_nanos();
+        Nanos::try_from(elapsed).unwrap_or(Nanos::MAX).saturating_add(1)
+    }
+
+    /// Converts a time of the table.
+    pub(super) fn instant(&self, time: Nanos) -> Instant {
+        self.started_at + Duration::from_nanos(time)
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.opener.budget
+    }
+
+    pub(super) fn when_full(&self) -> WhenFull {
+        self.opener.settings.when_full
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    pub(super) async fn closed(&self) {
+        // `wait_for` cannot fail, because `self` owns the sender.
+        let _ = self.closed.subscribe().wait_for(|is_closed| *is_closed).await;
+    }
+
+    /// Returns all open streams whose producers are built. Streams that are being opened are not included.
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.leases_of(&self.streams())
+    }
+
+    pub(super) fn leases_of(&self, streams: &Streams<Opened>) -> Vec<Lease> {
+        let built = streams.entries().filter(|entry| matches!(entry.get(), Some(Ok(_))));
+        built.cloned().map(Lease).collect()
+    }
+
+    /// Returns those of the given streams that are open.
+    pub(super) fn leases_in(&self, streams: &[StreamId]) -> Vec<Lease> {
+        let open = self.streams();
+        let entries = streams.iter().filter_map(|stream| open.peek(stream.as_ref()));
+        let built = entries.filter(|entry| matches!(entry.get(), Some(Ok(_))));
+        built.cloned().map(Lease).collect()
+    }
+
+    /// Closes the table, and returns all open streams. Waiting callers receive an error.
+    pub(super) fn close(&self) -> Vec<Lease> {
+        let (entries, waiters) = {
+            let mut streams = self.streams_mut();
+            let waiters = streams.close();
+            (streams.entries().cloned().collect::<Vec<_>>(), waiters)
+        };
+        drop(waiters);
+        // Waits for the calls that are building a producer, and prevents later ones.
+        let has_producer =
+            |entry: &StreamEntry| entry.get_or_init(|| Err(OpenError::Closed)).is_ok();
+        let leases = entries.into_iter().filter(has_producer).map(Lease).collect();
+        self.closed.send_replace(true);
+        self.signals.wake();
+        leases
+    }
+
+    /// Returns the stream for a call, and opens it if necessary.
+    pub(super) fn lease(&self, stream: &str) -> Result<Lease, Error> {
+        match self.lookup(stream, false)? {
+            Lookup::Found(entry) => self.build(entry),
+            Lookup::Waiting(_) => Err(self.too_many_streams()),
+        }
+    }
+
+    /// Returns the stream for a call like [`lease`](Self::lease), but waits if no stream is idle.
+    pub(super) async fn lease_when_idle(&self, stream: &str) -> Result<Lease, Error> {
+        let entry = match self.lookup(stream, true)? {
+            Lookup::Found(entry) => entry,
+            // The sender is dropped when the router is closed.
+            Lookup::Waiting(receiver) => receiver.await.map_err(|_| Error::closed())?,
+        };
+        self.build(entry)
+    }
+
+    /// Returns the stream for a call like [`lease`](Self::lease), but exceeds the maximum number of open streams if no
+    /// stream is idle.
+    pub(super) fn lease_beyond(&self, stream: &StreamId) -> Result<(Lease, Option<Excess>), Error> {
+        let (entry, excess) = match self.find(stream.as_ref()) {
+            Some(entry) => (entry, None),
+            None => {
+                self.opener.check(stream)?;
+                let opened = self
+                    .change_open(|streams, now, effects| streams.open_beyond(stream, now, effects));
+                opened.map_err(|refusal| self.refused(refusal))?
+            }
+        };
+        Ok((self.build(entry)?, excess))
+    }
+
+    /// Builds the producer of an entry, unless it was built before.
+    fn build(&self, entry: StreamEntry) -> Result<Lease, Error> {
+        let build = || {
+            let is_closed = self.streams().is_closed();
+            if is_closed { Err(OpenError::Closed) } else { self.opener.open(entry.stream()) }
+        };
+        let error = match entry.get_or_init(build) {
+            Ok(_) => return Ok(Lease(entry)),
+            Err(OpenError::Closed) => Error::closed(),
+            Err(OpenError::Build(error)) => Error::from(error.clone()),
+        };
+        self.change_open(|streams, _, effects| streams.remove(&entry, effects));
+        Err(error.with_stream(entry.stream().clone()))
+    }
+
+    /// Returns the entry of an open stream. This is the only step for a record whose stream is open.
+    fn find(&self, stream: &str) -> Option<StreamEntry> {
+        let now = self.now();
+        let streams = self.streams();
+        let entry = streams.get(stream, now)?;
+        entry.touch(now);
+        Some(entry.clone())
+    }
+
+    fn lookup(&self, stream: &str, waits: bool) -> Result<Lookup, Error> {
+        if let Some(entry) = self.find(stream) {
+            return Ok(Lookup::Found(entry));
+        }
+        let stream: StreamId = stream.parse().map_err(BuildError::from)?;
+        // Must precede `open`, which can close another stream.
+        self.opener
+            .check(&stream)
+            .map_err(|error| Error::from(error).with_stream(stream.clone()))?;
+        let opened =
+            self.change_open(|streams, now, effects| match streams.open(&stream, now, effects) {
+                Err(Refusal::Full) if waits => {
+                    streams.wait(&stream).map(Lookup::Waiting).ok_or(Refusal::Full)
+                }
+                opened => opened.map(Lookup::Found),
+            });
+        opened.map_err(|refusal| self.refused(refusal).with_stream(stream))
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Closed => Error::closed(),
+            Refusal::Full => self.too_many_streams(),
+        }
+    }
+
+    fn too_many_streams(&self) -> Error {
+        Error::too_many_streams(self.opener.settings.max_streams)
+    }
+}
+
+/// Use of an open stream by a call, which keeps the stream open.
+#[derive(Debug)]
+pub(super) struct Lease(StreamEntry);
+
+impl Lease {
+    pub(super) fn stream(&self) -> &StreamId {
+        self.0.stream()
+    }
+
+    pub(super) fn producer(&self) -> &Producer {
+        match self.0.get() {
+            Some(Ok(producer)) => producer,
+            _ => unreachable!("the producer is built before the lease is created"),
+        }
+    }
+}
+
+impl Shared {
+    /// Returns the result of a call. Notes that the producer has ended if the result shows it.
+    pub(super) fn noted<T>(&self, lease: &Lease, result: Result<T, Error>) -> Result<T, Error> {
+        let has_ended = |error: &Error| {
+            matches!(error.kind(), ErrorKind::Closed | ErrorKind::Stopped | ErrorKind::Abandoned)
+        };
+        if result.as_ref().is_err_and(has_ended) {
+            lease.0.note_end(self.now());
+        }
+        result
+    }
+}

@@ -121,11 +121,9 @@ impl RouterSink {
                 let Some(record) = error.into_record() else {
                     unreachable!("`Full` errors contain the record")
                 };
-                let accepted = producer.accept_beyond_share(record);
-                if accepted.is_ok() {
-                    self.excess.records = Some(Box::pin(producer.has_room()));
-                }
-                accepted
+                producer.accept_beyond_share(record).map(|share| {
+                    self.excess.records = Some(Box::pin(producer.has_room(share)));
+                })
             }
             sent => sent,
         };

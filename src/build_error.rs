@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -21,7 +22,7 @@ pub enum BuildError {
     #[non_exhaustive]
     OutOfRange {
         /// Path of the setting.
-        setting: &'static str,
+        setting: Cow<'static, str>,
         /// Value of the setting.
         value: String,
         /// Minimum of the range.
@@ -39,11 +40,11 @@ pub enum BuildError {
     #[non_exhaustive]
     Conflict {
         /// Path of the first setting, which differs from its default.
-        setting: &'static str,
+        setting: Cow<'static, str>,
         /// Value of `setting`.
         value: String,
         /// Path of the second setting.
-        other: &'static str,
+        other: Cow<'static, str>,
         /// Value of `other`.
         other_value: String,
         /// `true` if `setting` is too large for `other`, `false` if it is too small.
@@ -90,11 +91,25 @@ pub enum BuildError {
 impl BuildError {
     /// Returns the path of the invalid setting, such as `limits.record_bytes`, if the error refers to a setting.
     #[must_use]
-    pub fn setting(&self) -> Option<&'static str> {
+    pub fn setting(&self) -> Option<&str> {
         match self {
             Self::OutOfRange { setting, .. } | Self::Conflict { setting, .. } => Some(setting),
             _ => None,
         }
+    }
+
+    /// Prefixes the paths of settings with the path of the table that contains them.
+    pub(crate) fn in_table(mut self, table: &str) -> Self {
+        let prefix = |path: &mut Cow<'static, str>| *path = format!("{table}.{path}").into();
+        match &mut self {
+            Self::OutOfRange { setting, .. } => prefix(setting),
+            Self::Conflict { setting, other, .. } => {
+                prefix(setting);
+                prefix(other);
+            }
+            _ => {}
+        }
+        self
     }
 
     pub(crate) fn check_range<T: PartialOrd + Shown>(
@@ -106,7 +121,7 @@ impl BuildError {
             return Ok(());
         }
         Err(Self::OutOfRange {
-            setting,
+            setting: setting.into(),
             value: value.shown(),
             low: range.start().shown(),
             high: range.end().shown(),
@@ -128,9 +143,9 @@ impl BuildError {
         let high = (high, high_value);
         let (first, second) = if exceeds { (low, high) } else { (high, low) };
         Err(Self::Conflict {
-            setting: first.0,
+            setting: first.0.into(),
             value: first.1.shown(),
-            other: second.0,
+            other: second.0.into(),
             other_value: second.1.shown(),
             exceeds,
         })
@@ -231,5 +246,18 @@ mod tests {
         assert_eq!(order(1, 0), "high is 0, less than low (1): raise high or lower low");
         assert_eq!(order(5, 4), "low is 5, more than high (4): raise high or lower low");
         assert_eq!(BuildError::check_order(("low", 2_u32, 1), ("high", 2, 3)), Ok(()));
+    }
+
+    #[test]
+    fn table_prefixes_all_paths() {
+        let error = BuildError::check_order(("low", 4_u32, 1), ("high", 3, 3)).unwrap_err();
+        assert_eq!(
+            error.in_table("streams.clicks").to_string(),
+            "streams.clicks.low is 4, more than streams.clicks.high (3): \
+             raise streams.clicks.high or lower streams.clicks.low"
+        );
+        let error = BuildError::check_range("size", 0_u32, 1..=2).unwrap_err().in_table("a");
+        assert_eq!(error.setting(), Some("a.size"));
+        assert_eq!(BuildError::NoRegion.in_table("a"), BuildError::NoRegion);
     }
 }

@@ -365,7 +365,7 @@ async fn build_rejects_invalid_settings() {
         }),
     ];
     let fields = builders.map(|builder| match builder.build(&client) {
-        Err(error) => error.setting().expect("the error names no setting"),
+        Err(error) => error.setting().expect("the error names no setting").to_owned(),
         other => panic!("{other:?}"),
     });
     let expected = [

@@ -369,7 +369,7 @@ fn build_error_has_setting_path() {
     settings.backoff = backoff;
     let error = build(settings).unwrap_err();
     assert_eq!(error.setting(), Some("backoff.base"));
-    assert!(matches!(error, BuildError::Conflict { other: "backoff.ceiling", .. }));
+    assert!(matches!(error, BuildError::Conflict { other, .. } if other == "backoff.ceiling"));
     let error = KinesisSink::builder("a b").build(&SimStream::new(1).client()).unwrap_err();
     assert_eq!(error.setting(), None);
 }

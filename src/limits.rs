@@ -105,7 +105,7 @@ pub struct Limits {
         feature = "serde",
         serde(
             deserialize_with = "crate::settings::read::record_bytes",
-            skip_serializing_if = "Option::is_none"
+            serialize_with = "crate::settings::read::number_or_none"
         )
     )]
     record_bytes: Option<usize>,

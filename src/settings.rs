@@ -61,9 +61,10 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// - Numbers and booleans can also be strings, such as `"8"` and `"true"`. All settings can therefore be set with
 ///   environment variables. The crate that reads the environment determines the variable names of nested settings such
 ///   as `limits.record_bytes`.
+/// - `"none"` unsets an optional setting such as `deadline`.
 ///
 /// Error messages name a setting by its path in the file, such as `limits.record_bytes`. Sizes are serialized as
-/// numbers of bytes.
+/// numbers of bytes, and optional settings that are not set as `"none"`.
 ///
 /// To use other defaults, add serde's `default = "function"` to the field that contains the settings. Alternatively,
 /// serialize settings with the desired defaults and merge the file into them, as the crates `config` and `figment` do.
@@ -188,7 +189,7 @@ pub struct Settings {
     /// measured on a 64-bit target. [`buffer_bytes`](Self::buffer_bytes) limits the memory for payloads.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "read::buffer_records", skip_serializing_if = "Option::is_none")
+        serde(deserialize_with = "read::buffer_records", serialize_with = "read::number_or_none")
     )]
     pub buffer_records: Option<usize>,
     /// Maximum size of the buffered records in bytes, including their partition keys: 1 B to 1 TiB (2 GiB on 32-bit
@@ -206,7 +207,7 @@ pub struct Settings {
     /// [`Undelivered::attempts`](crate::Undelivered::attempts) documents which requests count as attempts.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "read::max_attempts", skip_serializing_if = "Option::is_none")
+        serde(deserialize_with = "read::max_attempts", serialize_with = "read::number_or_none")
     )]
     pub max_attempts: Option<u32>,
     /// Time within which an accepted record must be delivered: 1 ms to 7 days. Default: `None`, which means no
@@ -215,11 +216,7 @@ pub struct Settings {
     /// See [`SinkBuilder::with_deadline`](crate::SinkBuilder::with_deadline).
     #[cfg_attr(
         feature = "serde",
-        serde(
-            deserialize_with = "read::deadline",
-            serialize_with = "humantime_serde::serialize",
-            skip_serializing_if = "Option::is_none"
-        )
+        serde(deserialize_with = "read::deadline", serialize_with = "read::time_or_none")
     )]
     pub deadline: Option<Duration>,
     /// Time for which the sink retries requests while credentials cannot be loaded or are rejected: 0 s to 7 days.
@@ -297,7 +294,7 @@ pub struct Settings {
     /// seed.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "read::seed", skip_serializing_if = "Option::is_none")
+        serde(deserialize_with = "read::seed", serialize_with = "read::number_or_none")
     )]
     pub seed: Option<u64>,
 }

@@ -1,4 +1,5 @@
-//! Deserializers for settings. They accept strings for all settings, because environment variables are strings.
+//! Serialized form of settings. Deserializers accept strings for all settings, because environment variables are
+//! strings.
 //!
 //! Error messages contain the path of the setting, because not every format reports the position of an error.
 
@@ -8,8 +9,11 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use humantime_serde::re::humantime;
-use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserializer, Serialize, Serializer};
+
+/// Value of an optional setting that is not set. TOML has no null, and a missing key means the default.
+const NONE: &str = "none";
 
 /// Type of a setting's value, and the formats in which the value can be written.
 pub(crate) trait Notation {
@@ -82,6 +86,22 @@ impl Notation for Switch {
     }
 }
 
+/// Notation of an optional setting.
+pub(crate) struct OrNone<N>(PhantomData<N>);
+
+impl<N: Notation> Notation for OrNone<N> {
+    type Value = Option<N::Value>;
+    const EXPECTED: &'static str = N::EXPECTED;
+
+    fn from_text(text: &str) -> Option<Self::Value> {
+        if text == NONE { Some(None) } else { N::from_text(text).map(Some) }
+    }
+
+    fn from_number(number: u64) -> Result<Option<Self::Value>, WrongType> {
+        Ok(N::from_number(number)?.map(Some))
+    }
+}
+
 struct Reader<N> {
     setting: &'static str,
     notation: PhantomData<N>,
@@ -124,7 +144,7 @@ impl<N: Notation> Visitor<'_> for Reader<N> {
     }
 }
 
-struct Optional<N>(Reader<N>);
+struct Optional<N>(Reader<OrNone<N>>);
 
 impl<'de, N: Notation> Visitor<'de> for Optional<N> {
     type Value = Option<N::Value>;
@@ -142,19 +162,19 @@ impl<'de, N: Notation> Visitor<'de> for Optional<N> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self.0).map(Some)
+        deserializer.deserialize_any(self.0)
     }
 
     // A map of strings deserializes an option as the string itself, without a `Some`.
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        self.0.visit_str(text).map(Some)
+        self.0.visit_str(text)
     }
 }
 
 /// Defines a `deserialize_with` function for each field.
 macro_rules! readers {
-    ($($field:ident: $notation:ty, $path:literal;)*) => {
-        $(pub(crate) fn $field<'de, D: Deserializer<'de>>(
+    ($($(#[$attribute:meta])* $field:ident: $notation:ty, $path:literal;)*) => {
+        $($(#[$attribute])* pub(crate) fn $field<'de, D: Deserializer<'de>>(
             deserializer: D,
         ) -> Result<<$notation as Notation>::Value, D::Error> {
             deserializer.deserialize_any(Reader::<$notation>::new($path))
@@ -167,7 +187,7 @@ macro_rules! optional_readers {
         $(pub(crate) fn $field<'de, D: Deserializer<'de>>(
             deserializer: D,
         ) -> Result<Option<<$notation as Notation>::Value>, D::Error> {
-            deserializer.deserialize_option(Optional(Reader::<$notation>::new($path)))
+            deserializer.deserialize_option(Optional::<$notation>(Reader::new($path)))
         })*
     };
 }
@@ -198,4 +218,26 @@ optional_readers! {
     max_attempts: Count<u32>, "max_attempts";
     deadline: Time, "deadline";
     seed: Count<u64>, "seed";
+}
+
+/// Serializes an optional number.
+pub(crate) fn number_or_none<S: Serializer>(
+    value: &Option<impl Serialize>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => value.serialize(serializer),
+        None => serializer.serialize_str(NONE),
+    }
+}
+
+/// Serializes an optional duration.
+pub(crate) fn time_or_none<S: Serializer>(
+    value: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => humantime_serde::serialize(value, serializer),
+        None => serializer.serialize_str(NONE),
+    }
 }

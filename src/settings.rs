@@ -15,8 +15,8 @@ pub use crate::sink::FatalPolicy;
 use crate::timeout::TimeoutLayer;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Maximum of `buffer_bytes`: 1 TiB, or 2 GiB on 32-bit targets.
 pub(crate) const MAX_BUFFER_BYTES: usize =

@@ -210,6 +210,10 @@ readers! {
     credentials_timeout: Time, "credentials_timeout";
     request_timeout: Time, "request_timeout";
     max_request_timeout: Time, "max_request_timeout";
+    idle_timeout: Time, "idle_timeout";
+    max_streams: Count<usize>, "max_streams";
+    #[cfg(feature = "metrics")]
+    metric_streams: Count<usize>, "metric_streams";
 }
 
 optional_readers! {

@@ -111,12 +111,33 @@
 //!   [distribute records themselves](crate::stream::Distribution::Auto). A sink records at most 1,000 shards by id, and
 //!   all further shards as `other`. [`MetricsGranularity::Stream`] turns off all metrics with this label.
 //!
+//! - `stream` is the name of the stream. The streams of a router have a [maximum number](#streams-of-a-router) of values.
+//!
 //! The throttle rate of a shard is the fraction of its entries that were throttled. In PromQL:
 //!
 //! ```text
 //! rate(kinesis_sink_shard_kinesis_records_throttled[1m])
 //!   / (rate(kinesis_sink_shard_kinesis_records_throttled[1m]) + rate(kinesis_sink_shard_kinesis_records_put[1m]))
 //! ```
+//!
+//! # Streams of a router
+//!
+//! A [`Router`](crate::router::Router) can have thousands of streams. The first streams that it opens have their names as
+//! the label `stream`, up to [`RouterSettings::metric_streams`](crate::router::RouterSettings::metric_streams), which is
+//! 100 by default. All other streams share the value `/other` ([`names::OTHER_STREAMS`]). A stream that is closed and
+//! opened again keeps its label.
+//!
+//! The label is chosen by the router, and also applies to the metrics of every [`MetricsLayer`] below it. For the value
+//! `/other`:
+//!
+//! - Counters, histograms, and the gauges of pending records, buffered bytes, and requests in flight are sums over the
+//!   streams. A sum over all labels is therefore a sum over all streams.
+//! - `oldest_record_age` is the maximum over the streams. If several routers have such streams, it has the value of the
+//!   router that updated it last.
+//! - There are no metrics with the label `shard`, because the number of shards of all streams is not bounded.
+//!
+//! With `metric_streams = 0`, the router has only metrics with the value `/other`. The value is not a valid name of a
+//! stream, and contains no special characters of regular expressions.
 //!
 //! # Cancel safety
 //!
@@ -125,15 +146,18 @@
 //! `kinesis_records_per_put_records_request`, but not in the metrics that are recorded at a response or error.
 
 mod future;
+mod handles;
 mod layer;
 pub mod names;
 mod service;
 mod shards;
 mod sink;
+mod streams;
 
 pub use future::ResponseFuture;
 pub use layer::MetricsLayer;
 pub use service::Metrics;
 pub(crate) use sink::SinkMetrics;
+pub(crate) use streams::{StreamLabel, StreamLabels};
 
 pub use crate::pipeline::MetricsGranularity;

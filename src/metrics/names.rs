@@ -96,8 +96,11 @@ names! {
         "Kinesis records per second that the sink sends to a shard at most";
 }
 
-/// Label of every metric: the name of the stream.
+/// Label of every metric: the name of the stream, or [`OTHER_STREAMS`].
 pub const STREAM: &str = "stream";
+/// Value of the label [`STREAM`] that streams of a [router](super#streams-of-a-router) share. It is not a valid name of a
+/// stream.
+pub const OTHER_STREAMS: &str = "/other";
 /// Label of [`ERRORS_BY_CODE`]: the error code.
 pub const CODE: &str = "code";
 /// Label of [`PUT_RECORDS_REQUESTS_FLUSHED`] and [`USER_RECORDS_FAILED`]: the reason.

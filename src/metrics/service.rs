@@ -5,6 +5,7 @@ use tower::{BoxError, Service};
 
 use super::ResponseFuture;
 use super::names::{KINESIS_RECORDS_PER_PUT_RECORDS_REQUEST, PUT_RECORDS_REQUESTS, STREAM};
+use super::streams::label_of_request;
 use crate::service::{PutRecordsRequest, PutRecordsResponse};
 
 /// Middleware that records metrics of each request. See the [module docs](super).
@@ -39,7 +40,7 @@ where
 
     #[expect(clippy::cast_precision_loss, reason = "a request has at most 500 records")]
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        let stream = request.stream().name().to_owned();
+        let stream = label_of_request(&request).to_owned();
         let records = request.entries().len();
         counter!(PUT_RECORDS_REQUESTS, STREAM => stream.clone()).increment(1);
         histogram!(KINESIS_RECORDS_PER_PUT_RECORDS_REQUEST, STREAM => stream.clone())

@@ -15,6 +15,8 @@ pub struct PutRecordsRequest {
     entries: Arc<[Entry]>,
     bytes: usize,
     timeout_factor: u32,
+    #[cfg(feature = "metrics")]
+    shares_label: bool,
 }
 
 impl PutRecordsRequest {
@@ -23,7 +25,14 @@ impl PutRecordsRequest {
     pub fn new(stream: StreamId, entries: impl Into<Arc<[Entry]>>) -> Self {
         let entries = entries.into();
         let bytes = entries.iter().map(Entry::size).sum();
-        Self { stream, entries, bytes, timeout_factor: 1 }
+        Self {
+            stream,
+            entries,
+            bytes,
+            timeout_factor: 1,
+            #[cfg(feature = "metrics")]
+            shares_label: false,
+        }
     }
 
     /// Sets the factor by which [`TimeoutLayer`](crate::timeout::TimeoutLayer) multiplies its timeout. Default: 1.
@@ -33,6 +42,18 @@ impl PutRecordsRequest {
     pub fn with_timeout_factor(mut self, factor: u32) -> Self {
         self.timeout_factor = factor.max(1);
         self
+    }
+
+    /// Sets whether the metrics of the request have the label value of the streams that share one.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn with_shared_label(mut self, shares_label: bool) -> Self {
+        self.shares_label = shares_label;
+        self
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn shares_label(&self) -> bool {
+        self.shares_label
     }
 
     /// Returns the stream of the request.

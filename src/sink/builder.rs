@@ -19,7 +19,7 @@ use crate::build_error::BuildError;
 #[cfg(feature = "aws-config")]
 use crate::error::Error;
 #[cfg(feature = "metrics")]
-use crate::metrics::{MetricsGranularity, SinkMetrics};
+use crate::metrics::{MetricsGranularity, SinkMetrics, StreamLabel, StreamLabels};
 use crate::pipeline::{Aggregation, Linger, Pipeline, Prerequisites, RecordOrdering};
 use crate::record::{DeadLetterHandler, SharedHandler, Undelivered};
 #[cfg(feature = "aws-config")]
@@ -73,6 +73,8 @@ pub struct SinkBuilder {
     classify: Arc<dyn Classify>,
     dead_letters: Option<SharedHandler>,
     budget: Option<Budget>,
+    #[cfg(feature = "metrics")]
+    stream_labels: Option<StreamLabels>,
 }
 
 impl SinkBuilder {
@@ -87,6 +89,8 @@ impl SinkBuilder {
             classify: Arc::new(DefaultClassify),
             dead_letters: None,
             budget: None,
+            #[cfg(feature = "metrics")]
+            stream_labels: None,
         }
     }
 
@@ -292,6 +296,13 @@ impl SinkBuilder {
         self
     }
 
+    /// Sets the labels of the streams in metrics. Default: each stream is labeled with its name.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn with_stream_labels(mut self, labels: &StreamLabels) -> Self {
+        self.stream_labels = Some(labels.clone());
+        self
+    }
+
     /// Builds a sink that uses an AWS SDK client and the [default service stack](DefaultService).
     ///
     /// The sink uses a copy of `client` with retries disabled, because the sink retries requests itself.
@@ -480,7 +491,7 @@ impl SinkBuilder {
         service: Readiness<S>,
         check: Option<StreamCheck>,
     ) -> Result<KinesisSink<S>, BuildError> {
-        let Self { stream, settings, stream_info, classify, dead_letters, budget } = self;
+        let Self { stream, settings, stream_info, classify, dead_letters, budget, .. } = self;
         let stream = stream?;
         settings.validate()?;
         // In the other modes, the sink does not wait for a shard list, because it learns the shards from responses.
@@ -497,8 +508,12 @@ impl SinkBuilder {
         let lists_shards = stream_info.is_some();
         let discovery = Discovery::new(stream_info, settings.describe_stream);
         #[cfg(feature = "metrics")]
+        let label = self.stream_labels.map_or(StreamLabel::Name, |labels| labels.label_of(&stream));
+        #[cfg(feature = "metrics")]
+        let shares_label = matches!(label, StreamLabel::Shared(_));
+        #[cfg(feature = "metrics")]
         let metrics =
-            (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(stream.name()));
+            (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(&stream, label));
         let mut pipeline = Pipeline::new(stream, settings, lists_shards, classify);
         let description = discovery.describes();
         pipeline.topology_mut().require(Prerequisites { description, shards });
@@ -516,6 +531,8 @@ impl SinkBuilder {
             membership: budget.as_ref().map(Membership::new),
             #[cfg(feature = "metrics")]
             metrics,
+            #[cfg(feature = "metrics")]
+            shares_label,
         };
         Ok(KinesisSink { service, core: Box::new(core) })
     }

@@ -43,6 +43,9 @@ pub(crate) struct Core {
     pub(super) is_driven: bool,
     #[cfg(feature = "metrics")]
     pub(super) metrics: Option<SinkMetrics>,
+    /// `true` if the stream shares its label value in metrics with other streams.
+    #[cfg(feature = "metrics")]
+    pub(super) shares_label: bool,
 }
 
 #[derive(Debug)]

@@ -347,6 +347,8 @@ where
                         }
                         break;
                     };
+                    #[cfg(feature = "metrics")]
+                    let request = request.with_shared_label(self.core.shares_label);
                     let entries = request.entries().len();
                     trace!(target: TARGET, ?reason, entries, "request sent");
                     let slot = self.core.take_slot();

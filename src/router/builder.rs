@@ -11,6 +11,8 @@ use super::settings::RouterSettings;
 use super::shared::Shared;
 use crate::budget::Budget;
 use crate::build_error::BuildError;
+#[cfg(feature = "metrics")]
+use crate::metrics::StreamLabels;
 use crate::service::{PutRecordsService, SharedClient};
 use crate::sink::SinkBuilder;
 use crate::stream::StreamId;
@@ -133,7 +135,17 @@ impl RouterBuilder {
             None => Budget::new(settings.budget.clone())?,
         };
         let (runtime, on_idle) = (Handle::current(), Arc::new(Notify::new()));
-        let opener = Opener { settings, configure, budget, spawn, check, runtime, on_idle };
+        let opener = Opener {
+            #[cfg(feature = "metrics")]
+            stream_labels: StreamLabels::new(settings.metric_streams),
+            settings,
+            configure,
+            budget,
+            spawn,
+            check,
+            runtime,
+            on_idle,
+        };
         Ok(Router(Shared::spawn(opener)))
     }
 }

@@ -8,6 +8,8 @@ use super::entry::{Occupancy, Occupant};
 use super::settings::RouterSettings;
 use crate::budget::Budget;
 use crate::build_error::BuildError;
+#[cfg(feature = "metrics")]
+use crate::metrics::StreamLabels;
 use crate::producer::{End, Producer};
 use crate::service::PutRecordsService;
 use crate::sink::{KinesisSink, SinkBuilder};
@@ -34,6 +36,8 @@ pub(super) struct Opener {
     /// Runtime of the drivers. Handles of the router can be used outside of it.
     pub(super) runtime: Handle,
     pub(super) on_idle: Arc<Notify>,
+    #[cfg(feature = "metrics")]
+    pub(super) stream_labels: StreamLabels,
 }
 
 /// Producer of an open stream, or the error if it was not built.
@@ -62,6 +66,8 @@ impl Opener {
         }
         // The closure can return any builder, but the records must be sent to this stream, within the budget.
         let builder = builder.with_stream(stream.clone()).with_budget(&self.budget);
+        #[cfg(feature = "metrics")]
+        let builder = builder.with_stream_labels(&self.stream_labels);
         let producer = (self.spawn)(builder, &self.runtime).map_err(OpenError::Build)?;
         producer.notify_when_idle(self.on_idle.clone());
         Ok(producer)

@@ -4,6 +4,7 @@
 //! |-----------------------------------------------|--------------|
 //! | counters, gauges, and histograms of a sink    | `sink`       |
 //! | metrics per shard, limit of shard labels      | `shards`     |
+//! | labels of the streams of a router             | `streams`    |
 //! | documented metric names                       | `names`      |
 //! | relations between metrics under random faults | `invariants` |
 //! | recorder used by the tests                    | `recorder`   |
@@ -18,3 +19,4 @@ mod names;
 mod recorder;
 mod shards;
 mod sink;
+mod streams;

@@ -84,6 +84,34 @@ impl Recorded {
         labels.map(|label| label.value().to_owned()).collect()
     }
 
+    /// Returns the sum of each counter or gauge over all labels except `stream`, by the value of that label.
+    pub fn by_stream(&self, name: &str) -> BTreeMap<String, f64> {
+        let Storage(registry) = self.registry;
+        let counters = registry.get_counter_handles().into_iter();
+        let counters = counters.map(|(key, counter)| (key, counter.load(Ordering::Relaxed) as f64));
+        let gauges = registry.get_gauge_handles().into_iter();
+        let gauges =
+            gauges.map(|(key, gauge)| (key, f64::from_bits(gauge.load(Ordering::Relaxed))));
+        let mut sums = BTreeMap::new();
+        for (key, value) in counters.chain(gauges).filter(|(key, _)| unprefixed(key) == name) {
+            *sums.entry(stream_of(&key)).or_default() += value;
+        }
+        sums
+    }
+
+    /// Returns the values of the label `stream` for each name.
+    pub fn streams(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let Storage(registry) = self.registry;
+        let counters = registry.get_counter_handles().into_keys();
+        let gauges = registry.get_gauge_handles().into_keys();
+        let histograms = registry.get_histogram_handles().into_keys();
+        let mut streams: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for key in counters.chain(gauges).chain(histograms) {
+            streams.entry(unprefixed(&key).to_owned()).or_default().insert(stream_of(&key));
+        }
+        streams
+    }
+
     pub fn names(&self) -> BTreeMap<String, &'static str> {
         let Storage(registry) = self.registry;
         let counters = registry.get_counter_handles().into_keys().map(|key| (key, "counter"));
@@ -96,6 +124,11 @@ impl Recorded {
 
 fn unprefixed(key: &Key) -> &str {
     key.name().strip_prefix("kinesis_sink_").expect("every name has the prefix")
+}
+
+fn stream_of(key: &Key) -> String {
+    let stream = key.labels().find(|label| label.key() == "stream");
+    stream.expect("every metric has the label").value().to_owned()
 }
 
 /// Ignores the label `stream`, but requires all other labels to be equal.

@@ -36,9 +36,9 @@ pub(super) struct FairShare {
     /// Members with waiters.
     waiting: BTreeSet<WaitingMember>,
     next_ticket: Ticket,
-    /// Part of the next waiter, if it needs more than what is free. It is then served before all members with the same
-    /// or a larger part, so that small records do not starve a large one.
-    reserved: Option<Part>,
+    /// Next waiting member, if it needs more than what is free. It is then served before all members that follow it, so
+    /// that small records do not starve a large one.
+    reserved: Option<WaitingMember>,
     /// `false` while there is only one possible member, which can then use everything.
     has_shares: bool,
     is_closed: bool,
@@ -143,8 +143,7 @@ impl FairShare {
         if self.is_closed {
             return Err(AcquireError::Closed);
         }
-        let held = self.part(self.used_by(id));
-        let is_reserved = self.reserved.is_some_and(|reserved| reserved <= held);
+        let is_reserved = self.reserved.is_some_and(|reserved| reserved < self.newcomer(id));
         match self.fit(id, bytes) {
             Fit::Full => return Err(AcquireError::Full),
             Fit::Share => return Err(AcquireError::Share),
@@ -309,7 +308,8 @@ impl FairShare {
 
     fn next_to_serve(&mut self) -> Option<(MemberId, Ticket)> {
         let free = self.free_part(self.used);
-        for &WaitingMember { part, ticket, id, .. } in &self.waiting {
+        for &member in &self.waiting {
+            let WaitingMember { part, ticket, id, .. } = member;
             // The set is in the order of parts, so the remaining members hold their share as well.
             if self.has_shares && part > free {
                 return None;
@@ -318,7 +318,7 @@ impl FairShare {
                 Fit::Fits => return Some((id, ticket)),
                 Fit::Share => {}
                 Fit::Full => {
-                    self.reserved = Some(part);
+                    self.reserved = Some(member);
                     return None;
                 }
             }
@@ -355,6 +355,12 @@ impl FairShare {
         let Member { used, served, waiters } = &self.members[id];
         let (&ticket, _) = waiters.first_key_value()?;
         Some(WaitingMember { part: self.part(*used), served: *served, ticket, id })
+    }
+
+    /// Returns the position that a new waiter of a member without waiters would have.
+    fn newcomer(&self, id: MemberId) -> WaitingMember {
+        let served = self.members.get(id).map_or(0, |member| member.served);
+        WaitingMember { part: self.part(self.used_by(id)), served, ticket: self.next_ticket, id }
     }
 
     fn part(&self, size: Size) -> Part {

@@ -60,7 +60,7 @@ impl Shares {
         bytes: usize,
     ) -> Result<Permit, AcquireError> {
         self.lock().try_acquire(member, bytes)?;
-        Ok(Permit { shares: self.clone(), member, bytes, is_held: true })
+        Ok(Permit { shares: Some(self.clone()), member, bytes })
     }
 
     /// Waits for a permit for one record. Dropping the future loses the place in the queue.
@@ -102,25 +102,27 @@ impl Shares {
 /// Charge for one record that has not been accepted yet. Dropping the permit releases the charge.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    shares: Arc<Shares>,
+    /// `None` once the permit was committed.
+    shares: Option<Arc<Shares>>,
     member: MemberId,
     bytes: usize,
-    is_held: bool,
 }
 
 impl Permit {
     /// Turns the permit into the charge of a record, which can belong to another member and have another size.
     pub(crate) fn commit(mut self, member: MemberId, bytes: usize) -> Woken {
-        self.is_held = false;
         let granted = (self.member, self.bytes);
-        Woken(self.shares.lock().commit(granted, member, bytes))
+        match self.shares.take() {
+            Some(shares) => Woken(shares.lock().commit(granted, member, bytes)),
+            None => Woken::default(),
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.is_held {
-            let woken = self.shares.lock().release_permit(self.member, self.bytes);
+        if let Some(shares) = self.shares.take() {
+            let woken = shares.lock().release_permit(self.member, self.bytes);
             Woken(woken).wake();
         }
     }
@@ -145,7 +147,7 @@ enum AcquireState {
 impl Acquire {
     fn permit(&self) -> Permit {
         let Self { member, bytes, .. } = *self;
-        Permit { shares: self.shares.clone(), member, bytes, is_held: true }
+        Permit { shares: Some(self.shares.clone()), member, bytes }
     }
 }
 

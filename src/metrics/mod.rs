@@ -99,6 +99,8 @@
 //!
 //! Each label has a bounded number of values, even if a server returns arbitrary codes or ids:
 //!
+//! - `stream` is the name of the stream. The streams of a router have a [maximum number of
+//!   values](#streams-of-a-router).
 //! - `code` is an error code of the service or of this crate. Codes unknown to this crate are recorded as `other`.
 //! - `reason` of a request is its flush reason: `full` (nothing more fits), `idle` (no request was in flight), `linger`
 //!   (the oldest record has waited for the linger), `backpressure` (the buffer is full), `close` (the sink is closing),
@@ -111,8 +113,6 @@
 //!   [distribute records themselves](crate::stream::Distribution::Auto). A sink records at most 1,000 shards by id, and
 //!   all further shards as `other`. [`MetricsGranularity::Stream`] turns off all metrics with this label.
 //!
-//! - `stream` is the name of the stream. The streams of a router have a [maximum number](#streams-of-a-router) of values.
-//!
 //! The throttle rate of a shard is the fraction of its entries that were throttled. In PromQL:
 //!
 //! ```text
@@ -122,12 +122,12 @@
 //!
 //! # Streams of a router
 //!
-//! A [`Router`](crate::router::Router) can have thousands of streams. The first streams that it opens have their names as
-//! the label `stream`, up to [`RouterSettings::metric_streams`](crate::router::RouterSettings::metric_streams), which is
-//! 100 by default. All other streams share the value `/other` ([`names::OTHER_STREAMS`]). A stream that is closed and
-//! opened again keeps its label.
+//! A [`Router`](crate::router::Router) can have thousands of streams. The first streams that it opens have their names
+//! as the label `stream`, up to [`RouterSettings::metric_streams`](crate::router::RouterSettings::metric_streams),
+//! which is 100 by default. All other streams share the value `/other` ([`names::OTHER_STREAMS`]). A stream that is
+//! closed and opened again keeps its label.
 //!
-//! The label is chosen by the router, and also applies to the metrics of every [`MetricsLayer`] below it. For the value
+//! The router chooses the label, which also applies to the metrics of every [`MetricsLayer`] below it. For the value
 //! `/other`:
 //!
 //! - Counters, histograms, and the gauges of pending records, buffered bytes, and requests in flight are sums over the

@@ -98,8 +98,8 @@ names! {
 
 /// Label of every metric: the name of the stream, or [`OTHER_STREAMS`].
 pub const STREAM: &str = "stream";
-/// Value of the label [`STREAM`] that streams of a [router](super#streams-of-a-router) share. It is not a valid name of a
-/// stream.
+/// Value of the label [`STREAM`] that streams of a [router](super#streams-of-a-router) share. It is not a valid stream
+/// name.
 pub const OTHER_STREAMS: &str = "/other";
 /// Label of [`ERRORS_BY_CODE`]: the error code.
 pub const CODE: &str = "code";

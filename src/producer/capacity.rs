@@ -30,7 +30,7 @@ pub(super) struct Capacity {
 #[derive(Debug)]
 pub(super) struct Permit {
     buffer: crate::budget::Permit,
-    budget: Option<MemberPermit>,
+    budget: Option<Box<MemberPermit>>,
 }
 
 impl Capacity {
@@ -98,7 +98,9 @@ impl Capacity {
         let buffer = self.shares.try_acquire(share as usize, self.permit_bytes(size))?;
         let budget = match &self.member {
             // Another share of the buffer would not help.
-            Some(member) => Some(member.try_acquire(size).map_err(|_| AcquireError::Full)?),
+            Some(member) => {
+                Some(Box::new(member.try_acquire(size).map_err(|_| AcquireError::Full)?))
+            }
             None => None,
         };
         Ok(Permit { buffer, budget })
@@ -115,7 +117,7 @@ impl Capacity {
         async move {
             let buffer = buffer.await.ok()?;
             let budget = match member {
-                Some(member) => Some(member.acquire(size).await.ok()?),
+                Some(member) => Some(Box::new(member.acquire(size).await.ok()?)),
                 None => None,
             };
             Some(Permit { buffer, budget })
@@ -140,6 +142,11 @@ impl Capacity {
         for (share, size) in [(UNROUTED, unsettled), (FAILED, failed)] {
             self.shares.exchange((share as usize, size), []).wake();
         }
+    }
+
+    /// Charges records that stay in the producer after it has ended.
+    pub(super) fn charge_failed(&self, left: Size) -> [Woken; 2] {
+        self.exchange((FAILED, left), [])
     }
 
     /// Applies the change of the buffer that the driver has caused.

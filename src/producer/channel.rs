@@ -434,10 +434,6 @@ impl Channel {
         }
     }
 
-    pub(super) fn release_failed(&self, taken: Size) {
-        wake_all(self.capacity.release_failed(taken));
-    }
-
     /// Asserts in debug builds that the charges match the buffered records. `buffered` is the size of the records in
     /// the sink and the driver, and must not change during the call.
     pub(super) fn debug_assert_charges(&self, mut buffered: Size) {
@@ -524,7 +520,7 @@ impl Channel {
     }
 }
 
-fn wake_all(woken: [Woken; 2]) {
+pub(super) fn wake_all(woken: [Woken; 2]) {
     for woken in woken {
         woken.wake();
     }

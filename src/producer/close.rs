@@ -1,4 +1,4 @@
-use super::channel::Channel;
+use super::channel::{Channel, wake_all};
 use super::queue::Phase;
 use super::state::{State, StopReason};
 use crate::error::Error;
@@ -10,10 +10,13 @@ impl Channel {
         let terminated = state.wait_for(State::is_terminated).await.map(|state| state.clone());
         // `wait_for` cannot fail, because `self` owns the sender.
         let Ok(State::Terminated(reason)) = terminated else { return Ok(()) };
-        let (undelivered, left) = {
+        let (undelivered, left, woken) = {
             let mut queue = self.queue();
-            (std::mem::take(&mut queue.undelivered), queue.left)
+            let size = std::mem::take(&mut queue.collected);
+            let woken = self.capacity.release_failed(size);
+            (std::mem::take(&mut queue.undelivered), queue.left, woken)
         };
+        wake_all(woken);
         let error = match reason {
             StopReason::Refused(cause) => Error::stopped(self.stream.clone(), cause),
             StopReason::Abandoned => Error::abandoned().with_stream(self.stream.clone()),

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::channel::Channel;
+use super::channel::{Channel, wake_all};
 use super::queue::{Command, Phase, queued};
 use super::state::{State, StopReason};
 use crate::error::{Error, RecordCount};
@@ -333,15 +333,18 @@ impl<S> Driver<S> {
         queue.pending_since = None;
         queue.undelivered.extend(undelivered);
         queue.last_reason = queue.undelivered.last().map(|last| last.reason().clone());
-        let left = queue.left;
+        let records = queue.left;
         let late = mem::take(&mut queue.commands);
         let waker = queue.driver.take();
-        // Records that are taken after the end no longer count towards a shared budget.
-        let collected = mem::take(&mut queue.collected);
+        // These records count towards a shared budget until a caller takes them.
+        let left = Size::of(&queue.undelivered);
+        let mut uncharged = left;
+        uncharged -= mem::replace(&mut queue.collected, left);
+        let woken = self.channel.capacity.charge_failed(uncharged);
         drop(queue);
-        self.channel.release_failed(collected);
+        wake_all(woken);
         if let StopReason::Refused(cause) = &reason {
-            self.log_stop(cause, left);
+            self.log_stop(cause, records);
         }
         self.channel.terminate(reason);
         // Dropping the senders notifies the callers, which then read the published state.

@@ -102,8 +102,8 @@ use crate::stream::StreamId;
 /// that a busy task cannot starve others. `try_send` and `try_put` return an error if the buffer is full or if another
 /// task is waiting.
 ///
-/// A record that is larger than half of `buffer_bytes` waits only until half of `buffer_bytes` is free, so two such
-/// records can exceed the bound.
+/// A record that is larger than half of `buffer_bytes` waits only until half of `buffer_bytes` is free, so one such
+/// record can exceed the bound.
 ///
 /// # Errors
 ///

@@ -54,9 +54,9 @@ const MAX_METRIC_STREAMS: usize = 10_000;
 ///
 /// Error messages name a setting by its path in the file, such as `streams.clicks.limits.record_bytes`.
 ///
-/// The following example contains all keys except `metric_streams`, which requires the feature `metrics`. The values are
-/// the defaults, except in the tables of streams: `clicks` has aggregation, and `orders` has ordering and a maximum number
-/// of attempts. Both streams inherit the remaining settings from `defaults`:
+/// The following example contains all keys except `metric_streams`, which requires the feature `metrics`. The values
+/// are the defaults, except in the tables of streams: `clicks` has aggregation, and `orders` has ordering and a maximum
+/// number of attempts. Both streams inherit the remaining settings from `defaults`:
 ///
 /// ```
 /// use kinesis_sink::router::RouterSettings;
@@ -123,7 +123,8 @@ pub struct RouterSettings {
     /// Behavior of the router when a stream is to be opened and [`max_streams`](Self::max_streams) are open. Default:
     /// [`WhenFull::Evict`].
     pub when_full: WhenFull,
-    /// Maximum number of streams with separate [metrics](crate::metrics#streams-of-a-router): 0 to 10,000. Default: 100.
+    /// Maximum number of streams with separate [metrics](crate::metrics#streams-of-a-router): 0 to 10,000. Default:
+    /// 100.
     ///
     /// The first streams that the router opens have metrics with their names as the label `stream`. All other streams
     /// share the label value `/other`.
@@ -152,7 +153,7 @@ pub enum WhenFull {
     /// one is idle. The default.
     #[default]
     Evict,
-    /// Returns an error with the record.
+    /// Returns [`ErrorKind::TooManyStreams`](crate::ErrorKind::TooManyStreams) with the record.
     Reject,
 }
 
@@ -174,9 +175,9 @@ impl Default for RouterSettings {
 impl RouterSettings {
     /// Returns the settings of a stream.
     ///
-    /// These are the settings in [`streams`](Self::streams) under the given name or ARN. If there are none under an ARN,
-    /// those under the name in the ARN apply, and otherwise [`defaults`](Self::defaults). Settings under an ARN do not
-    /// apply to a stream that is given by its name, because a name does not determine the account and the region.
+    /// These are the settings in [`streams`](Self::streams) under the given name or ARN. If there are none under an
+    /// ARN, those under the name in the ARN apply, and otherwise [`defaults`](Self::defaults). Settings under an ARN do
+    /// not apply to a stream that is given by its name, because a name does not determine the account and the region.
     #[must_use]
     pub fn settings_of(&self, stream: &StreamId) -> &Settings {
         let by_name = || self.streams.get(stream.name());

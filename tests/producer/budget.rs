@@ -229,10 +229,28 @@ async fn aborted_driver_releases_budget() {
     sleep(Duration::from_millis(1)).await;
     assert_eq!(budget.in_flight(), 1);
     driver.abort();
-    let error = producer.close().await.unwrap_err();
+    producer.closed().await;
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(error.kind(), ErrorKind::Abandoned);
+    assert_eq!(budget.buffered().records, 5, "the records count until they are taken");
+    let error = producer.close().await.unwrap_err();
+    assert_eq!((error.kind(), error.undelivered().len()), (ErrorKind::Abandoned, 5));
     assert_eq!((budget.buffered().records, budget.in_flight()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_producer_counts_until_taken() {
+    let budget = records_budget(10);
+    let service = MockService::failing(usize::MAX, "ResourceNotFoundException");
+    let take = produce("taken", &budget, &service);
+    let dropped = produce("dropped", &budget, &service);
+    assert_eq!((fill(&take), fill(&dropped)), (5, 2));
+    future::join(take.closed(), dropped.closed()).await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(budget.buffered().records, 7);
+    assert_eq!(take.take_failed().await.len(), 5);
+    assert_eq!(budget.buffered().records, 2);
+    drop(dropped);
+    assert_eq!(budget.buffered().records, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -301,7 +301,7 @@ async fn record_and_byte_waiters_are_served_fifo() {
 
 #[tokio::test(start_paused = true)]
 async fn send_fails_when_failed_records_fill_buffer() {
-    for (failed, size) in [([40, 40], 40), ([400, 20], 40), ([45, 50], 10), ([400, 400], 400)] {
+    for (failed, size) in [([40, 40], 40), ([20, 400], 40), ([45, 50], 10), ([50, 400], 400)] {
         let service = MockService::rejecting_bad();
         let producer =
             produce(builder().configure(|settings| settings.buffer_bytes = 100), &service);

@@ -72,8 +72,8 @@ const DEFAULTS: &str = r#"
 const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
 
 /// Setters without a setting of the same name.
-const CODE_ONLY: [&str; 5] =
-    ["classify", "dead_letter_handler", "dead_letters", "settings", "stream_info"];
+const CODE_ONLY: [&str; 6] =
+    ["budget", "classify", "dead_letter_handler", "dead_letters", "settings", "stream_info"];
 
 fn read(text: &str) -> Settings {
     toml::from_str(text).unwrap()

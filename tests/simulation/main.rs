@@ -2,6 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | `hot_shards` | a hot shard delays only its records, in a producer that many tasks share |
 //! | `model` | random calls and faults; a model accounts for every record |
 //! | `pacing` | throughput, throttling, and fairness of the rate limiters, and seeded scenarios |
 //! | `simulator` | the simulated stream itself, through its public API |
@@ -11,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod hot_shards;
 mod model;
 mod pacing;
 mod simulator;

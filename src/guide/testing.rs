@@ -93,7 +93,7 @@
 //! # Changes during a test
 //!
 //! While your code runs, you can change the stream through a `SimStream` handle: `set_faults`, `set_load`,
-//! `set_shard_quota`, `split`, `merge`, `update_shard_count`. With `Faults::with_poisoned_requests` and
+//! `set_shard_quota`, `split`, `merge`, `update_shard_count`, `delete`. With `Faults::with_poisoned_requests` and
 //! `with_poisoned_entries`, the stream rejects records that contain a marker. `SimBuilder::with_bandwidth` limits the
 //! bandwidth of the link.
 //!
@@ -143,6 +143,9 @@
 //! | throttled or failed entries | `with_throttles`, `with_internal_failures` |
 //! | whole requests that fail, with any error code and HTTP status | `with_request_errors` |
 //! | an outage, such as a missing permission, a missing stream, or an unavailable service | `with_outage`, for example `with_outage("AccessDeniedException", 400)` |
+//! | a missing permission for PutRecords only | `with_request_errors(1.0, "AccessDeniedException", 400)` |
+//! | a stream that is deleted while it is used | `SimStream::delete` |
+//! | several streams, and streams that do not exist | [`SimRegion`] |
 //! | lost requests or responses | `with_lost_requests`, `with_lost_answers` |
 //! | a request that is written after its timeout | `with_late_writes` |
 //! | other producers of the stream | `with_load`, `set_shard_load` |
@@ -192,5 +195,7 @@
 //! checked. Test these aspects with the real service. If you need a server on a socket, see the example `forward`,
 //! which starts an embedded server, or use a [local server](super::clients#local-servers).
 //!
+#![cfg_attr(feature = "sim", doc = "[`SimRegion`]: crate::sim::SimRegion")]
 #![cfg_attr(feature = "sim", doc = "[`SimStream`]: crate::sim::SimStream")]
+#![cfg_attr(not(feature = "sim"), doc = "[`SimRegion`]: self")]
 #![cfg_attr(not(feature = "sim"), doc = "[`SimStream`]: self")]

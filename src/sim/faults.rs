@@ -274,6 +274,7 @@ pub(super) const INTERNAL_FAILURE: &str = "InternalFailure";
 pub(super) fn message_of(code: &str) -> &'static str {
     match code {
         INTERNAL_FAILURE => "Internal service failure.",
+        "AccessDeniedException" => "User is not authorized to perform this operation.",
         _ => "Simulated fault.",
     }
 }

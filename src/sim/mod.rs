@@ -45,6 +45,7 @@
 //! - [`SimStream::client`] returns an AWS SDK client that is connected to the stream. With the client, a test also
 //!   covers the signing, serialization, timeouts and error parsing of the SDK.
 //! - [`SimStream`] implements [`StreamInfo`](crate::stream::StreamInfo), so it can list its shards and describe itself.
+//! - [`SimRegion`] contains several streams, and has the same three interfaces: a service, a client, and a `StreamInfo`.
 //!
 //! # Time
 //!
@@ -79,7 +80,8 @@
 //!
 //! - Splits and merges take no time.
 //! - Reads are not limited, and records do not expire.
-//! - Permissions and encryption are not simulated. Use [`Faults::with_outage`] to simulate their errors.
+//! - Permissions and encryption are not simulated. Use [`Faults::with_outage`] to simulate their errors, or
+//!   [`Faults::with_request_errors`] if lookups are permitted.
 
 use std::time::Duration;
 
@@ -91,6 +93,7 @@ mod faults;
 mod latency;
 mod limiter;
 mod quota;
+mod region;
 mod ring;
 mod service;
 mod state;
@@ -104,6 +107,7 @@ pub use builder::SimBuilder;
 pub use faults::Faults;
 pub use latency::Latency;
 pub use limiter::Limiter;
+pub use region::SimRegion;
 pub use service::SimService;
 pub use stats::SimStats;
 pub use stream::SimStream;

@@ -8,10 +8,12 @@ use tower::Service;
 
 use super::SimStream;
 use super::faults::RequestOutcome;
+use super::region::Target;
 use super::state::RequestPlan;
 use crate::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsResponse};
 
-/// A `tower::Service` that sends PutRecords requests to a [`SimStream`].
+/// A `tower::Service` that sends PutRecords requests to a [`SimStream`] or to the streams of a
+/// [`SimRegion`](super::SimRegion).
 ///
 /// Requires the feature `sim`.
 ///
@@ -32,12 +34,12 @@ use crate::service::{Entry, PutRecordsError, PutRecordsRequest, PutRecordsRespon
 /// [written late](super::Faults::with_late_writes) is written even if the future is dropped after its transmission.
 #[derive(Debug, Clone)]
 pub struct SimService {
-    stream: SimStream,
+    target: Target,
 }
 
 impl SimService {
-    pub(super) fn new(stream: SimStream) -> Self {
-        Self { stream }
+    pub(super) fn new(target: Target) -> Self {
+        Self { target }
     }
 }
 
@@ -51,7 +53,7 @@ impl Service<PutRecordsRequest> for SimService {
     }
 
     fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
-        self.stream.send(request)
+        self.target.find(|| Some(request.stream())).send(request)
     }
 }
 

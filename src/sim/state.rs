@@ -8,13 +8,13 @@ use super::SimStats;
 use super::builder::Config;
 use super::faults::{Faults, INTERNAL_FAILURE, RequestOutcome, message_of};
 use super::ring::{Ring, SimShard};
-use super::validation::check_request;
+use super::validation::{check_request, in_use, no_such_stream};
 use super::written::{Written, sequence_number};
 use crate::service::{
     Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, PutRecordsResponse,
 };
 use crate::shard::hash_of;
-use crate::stream::{Distribution, StreamDescription, StreamMode};
+use crate::stream::{Distribution, StreamDescription, StreamId, StreamMode};
 
 pub(super) const THROTTLE: &str = "ProvisionedThroughputExceededException";
 
@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) distribution: Distribution,
     responses: u64,
     pub(super) started: Instant,
+    /// Time at which the stream is deleted.
+    deleted_at: Option<Instant>,
 }
 
 /// Random outcome of one request, drawn when the request is sent.
@@ -69,7 +71,41 @@ impl State {
             },
             responses: 0,
             started,
+            deleted_at: None,
         }
+    }
+
+    /// Starts to delete the stream. An earlier deletion is not postponed.
+    pub(super) fn delete(&mut self, at: Instant) {
+        self.deleted_at = Some(self.deleted_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    pub(super) fn is_deleting(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
+    /// Returns an error if the request is for another stream, or if the stream has been deleted.
+    pub(super) fn check_stream(
+        &self,
+        config: &Config,
+        requested: &StreamId,
+    ) -> Result<(), PutRecordsError> {
+        let is_same = match requested.arn() {
+            Some(arn) => config.arn.as_ref() == arn,
+            None => config.id == *requested,
+        };
+        let is_deleted = self.deleted_at.is_some_and(|at| at <= Instant::now());
+        if is_same && !is_deleted { Ok(()) } else { Err(no_such_stream(config, requested)) }
+    }
+
+    /// Returns an error unless the request is for this stream and the stream is active, so that it can be resharded.
+    pub(super) fn check_active(
+        &self,
+        config: &Config,
+        requested: &StreamId,
+    ) -> Result<(), PutRecordsError> {
+        self.check_stream(config, requested)?;
+        if self.is_deleting() { Err(in_use(config)) } else { Ok(()) }
     }
 
     /// Draws the outcome of a PutRecords request, and counts the request.
@@ -122,7 +158,7 @@ impl State {
             RequestOutcome::Fails(failure) => Err(failure.error()),
             _ => match plan.faults.poison_error(request) {
                 Some(error) => Err(error),
-                None => check_request(config, self.ignores_keys(), request),
+                None => check_request(config, self, request),
             },
         };
         if let Err(error) = checked {

@@ -1,12 +1,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::builder::Config;
 use super::error::SimError;
+use super::region::Target;
 use super::state::State;
-use super::{Faults, SimBuilder, SimService, SimStats, Written};
+use super::{Faults, MAX_DURATION, SimBuilder, SimService, SimStats, Written};
 use crate::build_error::BuildError;
 use crate::shard::Shard;
 use crate::stream::{Distribution, StreamId, StreamMode};
@@ -61,7 +63,7 @@ impl SimStream {
     /// Pass it to [`build_with`](crate::SinkBuilder::build_with), or wrap it in layers first.
     #[must_use]
     pub fn service(&self) -> SimService {
-        SimService::new(self.clone())
+        SimService::new(Target::Stream(self.clone()))
     }
 
     /// Returns the seed. Pass it to [`SimBuilder::with_seed`] to reproduce a test run.
@@ -121,6 +123,25 @@ impl SimStream {
         let mut state = self.lock();
         let sequence = state.sequence;
         Ok(state.ring.update_count(shards, sequence, Instant::now())?)
+    }
+
+    /// Starts to delete the stream, like DeleteStream. The stream is deleted when `after` has elapsed.
+    ///
+    /// Until then, the state of the stream is `DELETING`: it accepts records, but it cannot list its shards, and resharding
+    /// through the [client](Self::client) fails with `ResourceInUseException`. Afterwards, every request except reads
+    /// fails with `ResourceNotFoundException`, including requests in flight.
+    ///
+    /// The DeleteStream API reference states that the service "might continue to accept data read and write operations
+    /// on a stream in the DELETING state until the stream deletion is complete". To simulate a service that does not,
+    /// use [`Faults::with_outage`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if `after` is more than 1 h.
+    #[track_caller]
+    pub fn delete(&self, after: Duration) {
+        assert!(after <= MAX_DURATION, "the delay is {after:?}; set at most 1 h");
+        self.lock().delete(Instant::now() + after);
     }
 
     /// Sets how records are distributed over the shards, like UpdateStreamRecordDistributionStrategy.

@@ -6,7 +6,6 @@ use tower::BoxError;
 use super::SimStream;
 use super::builder::Config;
 use super::state::State;
-use super::validation::check_stream;
 use crate::service::PutRecordsError;
 use crate::shard::Shard;
 use crate::stream::{StreamDescription, StreamId, StreamInfo};
@@ -20,7 +19,7 @@ impl StreamInfo for SimStream {
         let stream = stream.clone();
         self.lock().stats.descriptions += 1;
         let description = self.call(move |config, state| {
-            check_stream(config, &stream)?;
+            state.check_stream(config, &stream)?;
             Ok(state.description(config))
         });
         Some(description.err_into().boxed())
@@ -33,7 +32,7 @@ impl StreamInfo for SimStream {
         let stream = stream.clone();
         self.lock().stats.listings += 1;
         let shards = self.call(move |config, state| {
-            check_stream(config, &stream)?;
+            state.check_active(config, &stream)?;
             Ok(state.ring.open_shards().cloned().collect())
         });
         Some(shards.err_into().boxed())

@@ -1,16 +1,17 @@
 //! Validation of requests. Error messages contain no values, because a value can be a partition key.
 
 use super::builder::Config;
+use super::state::State;
 use crate::limits::{MAX_PARTITION_KEY_CHARS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
 use crate::service::{Entry, PutRecordsError, PutRecordsRequest};
 use crate::stream::StreamId;
 
 pub(super) fn check_request(
     config: &Config,
-    ignores_keys: bool,
+    state: &State,
     request: &PutRecordsRequest,
 ) -> Result<(), PutRecordsError> {
-    check_stream(config, request.stream())?;
+    state.check_stream(config, request.stream())?;
     let entries = request.entries();
     if entries.is_empty() {
         return Err(violation("records", "length greater than or equal to 1"));
@@ -19,7 +20,7 @@ pub(super) fn check_request(
         return Err(violation("records", "length less than or equal to 500"));
     }
     for (index, entry) in entries.iter().enumerate() {
-        check_entry(config, ignores_keys, index + 1, entry)?;
+        check_entry(config, state.ignores_keys(), index + 1, entry)?;
     }
     if request.bytes() > MAX_REQUEST_BYTES {
         return Err(invalid("Records size exceeds 10 MB limit"));
@@ -27,17 +28,17 @@ pub(super) fn check_request(
     Ok(())
 }
 
-pub(super) fn check_stream(config: &Config, requested: &StreamId) -> Result<(), PutRecordsError> {
-    let is_same = match requested.arn() {
-        Some(arn) => config.arn.as_ref() == arn,
-        None => config.id == *requested,
-    };
-    if is_same {
-        return Ok(());
-    }
+pub(super) fn no_such_stream(config: &Config, requested: &StreamId) -> PutRecordsError {
     let account = requested.arn().and_then(|arn| arn.split(':').nth(4)).unwrap_or(&config.account);
     let message = format!("Stream {} under account {account} not found.", requested.name());
-    Err(PutRecordsError::service(Some("ResourceNotFoundException"), Some(&message), Some(400)))
+    PutRecordsError::service(Some("ResourceNotFoundException"), Some(&message), Some(400))
+}
+
+pub(super) fn in_use(config: &Config) -> PutRecordsError {
+    let (name, account) = (config.id.name(), &config.account);
+    let message =
+        format!("Stream {name} under account {account} not ACTIVE, instead in state DELETING");
+    PutRecordsError::service(Some("ResourceInUseException"), Some(&message), Some(400))
 }
 
 fn check_entry(

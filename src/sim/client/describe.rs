@@ -52,13 +52,13 @@ pub(super) fn describe_stream_summary(
     state: &mut State,
     input: Input,
 ) -> Result<Output, PutRecordsError> {
-    check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+    check_named(config, state, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let description = state.description(config);
     Ok(Output {
         stream_description_summary: Summary {
             stream_name: config.id.name().to_owned(),
             stream_arn: config.arn.to_string(),
-            stream_status: "ACTIVE",
+            stream_status: if state.is_deleting() { "DELETING" } else { "ACTIVE" },
             stream_mode_details: StreamModeDetails {
                 stream_mode: match description.mode() {
                     StreamMode::OnDemand => "ON_DEMAND",

@@ -13,19 +13,19 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::codec::Format;
-use super::operation::dispatch;
+use super::operation::{addressed_stream, dispatch};
 use crate::service::PutRecordsError;
-use crate::sim::SimStream;
+use crate::sim::region::Target;
 
 #[derive(Debug, Clone)]
 pub(super) struct SimHttp {
-    stream: SimStream,
+    target: Target,
     read_timeout: Option<Duration>,
 }
 
 impl SimHttp {
-    pub(super) fn new(stream: SimStream) -> Self {
-        Self { stream, read_timeout: None }
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, read_timeout: None }
     }
 }
 
@@ -42,7 +42,7 @@ impl HttpClient for SimHttp {
 
 impl HttpConnector for SimHttp {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let response = exchange(&self.stream, &request);
+        let response = exchange(&self.target, &request);
         match self.read_timeout {
             None => HttpConnectorFuture::new(response.map(Ok)),
             Some(limit) => HttpConnectorFuture::new(async move {
@@ -56,15 +56,15 @@ impl HttpConnector for SimHttp {
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 
 /// Parses and sends the request before the future is polled, so that requests are sent in the order of the calls.
-fn exchange(stream: &SimStream, request: &HttpRequest) -> BoxFuture<'static, HttpResponse> {
+fn exchange(target: &Target, request: &HttpRequest) -> BoxFuture<'static, HttpResponse> {
     let header = |name| request.headers().get(name).unwrap_or_default();
     let known = Format::of(header("content-type"));
     let format = known.unwrap_or(Format::Json);
     let operation = header("x-amz-target").strip_prefix(TARGET_PREFIX).filter(|_| known.is_some());
     // The operations of the SDK client never stream the request body, so it is in memory.
     let body = request.body().bytes().unwrap_or_default();
-    let output = dispatch(stream, format, operation.unwrap_or_default(), body);
-    let stream = stream.clone();
+    let stream = target.find(|| addressed_stream(format, body));
+    let output = dispatch(&stream, format, operation.unwrap_or_default(), body);
     output.map(move |output| response(format, stream.lock().next_response(), output)).boxed()
 }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{check_named, invalid_argument};
+use super::{check_active, invalid_argument};
 use crate::service::PutRecordsError;
 use crate::sim::builder::Config;
 use crate::sim::ring::{Ring, SimShard};
@@ -66,19 +66,21 @@ struct SequenceNumberRange {
 const DEFAULT_PAGE_SIZE: usize = 1_000;
 const MAX_PAGE_SIZE: usize = 10_000;
 
-/// Start of a page, and the filter of the shard list. Serialized as `NextToken`.
+/// Start of a page, and the filter of the shard list. Serialized as `NextToken`, with the name of the stream.
 struct Cursor {
     open_only: bool,
     next: usize,
 }
 
 impl Cursor {
-    fn token(&self) -> String {
-        format!("{}:{}", if self.open_only { "open" } else { "all" }, self.next)
+    fn token(&self, config: &Config) -> String {
+        let which = if self.open_only { "open" } else { "all" };
+        format!("{}:{which}:{}", config.id.name(), self.next)
     }
 
     fn from_token(token: &str) -> Option<Self> {
-        let (which, next) = token.split_once(':')?;
+        let (_, position) = token.split_once(':')?;
+        let (which, next) = position.split_once(':')?;
         let open_only = match which {
             "open" => true,
             "all" => false,
@@ -97,12 +99,12 @@ pub(super) fn list_shards(
     if !(1..=MAX_PAGE_SIZE).contains(&page_size) {
         return Err(invalid("MaxResults must be between 1 and 10000"));
     }
-    let mut cursor = cursor(config, &state.ring, input)?;
+    let mut cursor = cursor(config, state, input)?;
     let mut shards = Vec::new();
     while let Some(shard) = state.ring.shards.get(cursor.next) {
         let listed = shard.closed.is_none() || !cursor.open_only;
         if listed && shards.len() == page_size {
-            return Ok(Output { shards, next_token: Some(cursor.token()) });
+            return Ok(Output { shards, next_token: Some(cursor.token(config)) });
         }
         shards.extend(listed.then(|| output_shard(&state.ring, shard)));
         cursor.next += 1;
@@ -110,7 +112,7 @@ pub(super) fn list_shards(
     Ok(Output { shards, next_token: None })
 }
 
-fn cursor(config: &Config, ring: &Ring, input: Input) -> Result<Cursor, PutRecordsError> {
+fn cursor(config: &Config, state: &State, input: Input) -> Result<Cursor, PutRecordsError> {
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     if let Some(token) = &input.next_token {
         // The token contains the values of these parameters.
@@ -122,8 +124,8 @@ fn cursor(config: &Config, ring: &Ring, input: Input) -> Result<Cursor, PutRecor
         }
         return Cursor::from_token(token).ok_or_else(|| invalid_argument("NextToken is invalid"));
     }
-    check_named(config, name, arn)?;
-    let after = |id: &str| match ring.number(id) {
+    check_active(config, state, name, arn)?;
+    let after = |id: &str| match state.ring.number(id) {
         Ok(number) => Ok(number + 1),
         Err(error) => Err(invalid_argument(&error.to_string())),
     };

@@ -23,8 +23,10 @@ use tokio::time::Instant;
 
 use self::http::SimHttp;
 use super::builder::Config as StreamConfig;
-use super::validation::{check_stream, invalid};
-use super::{REGION, SimStream};
+use super::region::Target;
+use super::state::State;
+use super::validation::invalid;
+use super::{REGION, SimRegion, SimStream};
 use crate::service::PutRecordsError;
 use crate::stream::StreamId;
 
@@ -54,18 +56,31 @@ impl SimStream {
     /// ```
     #[must_use]
     pub fn client(&self) -> Client {
-        let credentials =
-            Credentials::new("SIMULATED", "simulated", None, None, "kinesis-sink sim");
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(REGION))
-            .credentials_provider(credentials)
-            .http_client(SimHttp::new(self.clone()))
-            .sleep_impl(TokioSleep::new())
-            .time_source(SimClock { started: self.lock().started })
-            .build();
-        Client::from_conf(config)
+        client(Target::Stream(self.clone()), self.lock().started)
     }
+}
+
+impl SimRegion {
+    /// Returns an AWS SDK client that sends its requests to the streams of this region instead of the network.
+    ///
+    /// See [`SimStream::client`]. Its clock starts at January 1, 2026, when the region is created.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        client(Target::Region(self.clone()), self.started())
+    }
+}
+
+fn client(target: Target, started: Instant) -> Client {
+    let credentials = Credentials::new("SIMULATED", "simulated", None, None, "kinesis-sink sim");
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(credentials)
+        .http_client(SimHttp::new(target))
+        .sleep_impl(TokioSleep::new())
+        .time_source(SimClock { started })
+        .build();
+    Client::from_conf(config)
 }
 
 #[derive(Debug)]
@@ -89,10 +104,21 @@ fn parse_stream_id(name: Option<&str>, arn: Option<&str>) -> Result<StreamId, Pu
 
 fn check_named(
     config: &StreamConfig,
+    state: &State,
     name: Option<&str>,
     arn: Option<&str>,
 ) -> Result<(), PutRecordsError> {
-    check_stream(config, &parse_stream_id(name, arn)?)
+    state.check_stream(config, &parse_stream_id(name, arn)?)
+}
+
+/// Checks the stream of an operation that requires an active stream.
+fn check_active(
+    config: &StreamConfig,
+    state: &State,
+    name: Option<&str>,
+    arn: Option<&str>,
+) -> Result<(), PutRecordsError> {
+    state.check_active(config, &parse_stream_id(name, arn)?)
 }
 
 fn invalid_argument(message: &str) -> PutRecordsError {

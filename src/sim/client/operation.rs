@@ -1,6 +1,6 @@
 use futures::{FutureExt, TryFutureExt};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::codec::Format;
 use super::describe::describe_stream_summary;
@@ -13,6 +13,7 @@ use crate::service::PutRecordsError;
 use crate::sim::SimStream;
 use crate::sim::builder::Config;
 use crate::sim::state::State;
+use crate::stream::StreamId;
 
 pub(super) fn dispatch(
     stream: &SimStream,
@@ -36,6 +37,24 @@ pub(super) fn dispatch(
         "UpdateShardCount" => call(stream, format, body, update_shard_count),
         _ => stream.call(|_, _| Err(unknown())).boxed(),
     }
+}
+
+/// Parameters that name the stream of a request. The tokens start with the name of the stream.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Address {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    next_token: Option<String>,
+    shard_iterator: Option<String>,
+}
+
+/// Returns the stream of a request, or `None` if the request does not name it.
+pub(super) fn addressed_stream(format: Format, body: &[u8]) -> Option<StreamId> {
+    let Address { stream_name, stream_arn, next_token, shard_iterator } = format.read(body).ok()?;
+    let of_token = || Some(next_token.or(shard_iterator)?.split_once(':')?.0.to_owned());
+    stream_arn.or(stream_name).or_else(of_token)?.parse().ok()
 }
 
 fn unknown() -> PutRecordsError {

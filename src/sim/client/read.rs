@@ -29,19 +29,21 @@ pub(super) struct IteratorOutput {
     shard_iterator: String,
 }
 
-/// Position in a shard. The next record to read has this sequence number or a later one.
+/// Position in a shard. The next record to read has this sequence number or a later one. Serialized as `ShardIterator`,
+/// with the name of the stream.
 struct ShardIterator {
     shard: usize,
     sequence: u64,
 }
 
 impl ShardIterator {
-    fn token(&self) -> String {
-        format!("{}:{}", self.shard, self.sequence)
+    fn token(&self, config: &Config) -> String {
+        format!("{}:{}:{}", config.id.name(), self.shard, self.sequence)
     }
 
     fn from_token(token: &str) -> Option<Self> {
-        let (shard, sequence) = token.split_once(':')?;
+        let (_, position) = token.split_once(':')?;
+        let (shard, sequence) = position.split_once(':')?;
         Some(Self { shard: shard.parse().ok()?, sequence: sequence.parse().ok()? })
     }
 }
@@ -51,7 +53,7 @@ pub(super) fn get_shard_iterator(
     state: &mut State,
     input: IteratorInput,
 ) -> Result<IteratorOutput, PutRecordsError> {
-    check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+    check_named(config, state, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let shard = state.ring.number(&input.shard_id).map_err(|error| no_such_shard(&error))?;
     let starting_sequence = || {
         let number = input.starting_sequence_number.as_deref().and_then(parse_sequence_number);
@@ -64,7 +66,7 @@ pub(super) fn get_shard_iterator(
         "AFTER_SEQUENCE_NUMBER" => starting_sequence()?.saturating_add(1),
         _ => return Err(invalid("The simulation does not support this ShardIteratorType")),
     };
-    Ok(IteratorOutput { shard_iterator: ShardIterator { shard, sequence }.token() })
+    Ok(IteratorOutput { shard_iterator: ShardIterator { shard, sequence }.token(config) })
 }
 
 fn no_such_shard(error: &SimError) -> PutRecordsError {
@@ -103,7 +105,7 @@ const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 10 * 1024 * 1024;
 
 pub(super) fn get_records(
-    _: &Config,
+    config: &Config,
     state: &mut State,
     input: RecordsInput,
 ) -> Result<RecordsOutput, PutRecordsError> {
@@ -135,7 +137,7 @@ pub(super) fn get_records(
         None if shard.closed.is_some() => None,
         None => Some(iterator.sequence.max(state.sequence)),
     };
-    let next = next.map(|sequence| ShardIterator { sequence, ..iterator }.token());
+    let next = next.map(|sequence| ShardIterator { sequence, ..iterator }.token(config));
     let age = |at| Instant::now().saturating_duration_since(state.started + at).as_millis() as u64;
     let millis_behind_latest = behind.map_or(0, age);
     Ok(RecordsOutput { records, next_shard_iterator: next, millis_behind_latest })

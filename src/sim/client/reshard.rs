@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::response::Empty;
-use super::{check_named, invalid_argument};
+use super::{check_active, invalid_argument};
 use crate::record::HashKey;
 use crate::service::PutRecordsError;
 use crate::sim::builder::Config;
@@ -24,7 +24,7 @@ pub(super) fn split_shard(
     state: &mut State,
     input: SplitInput,
 ) -> Result<Empty, PutRecordsError> {
-    check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+    check_active(config, state, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let at: Result<HashKey, _> = input.new_starting_hash_key.parse();
     let at = at.map_err(|_| invalid_argument("NewStartingHashKey is not a hash key"))?;
     let split = state.ring.split(&input.shard_to_split, Some(at), state.sequence, Instant::now());
@@ -46,7 +46,7 @@ pub(super) fn merge_shards(
     state: &mut State,
     input: MergeInput,
 ) -> Result<Empty, PutRecordsError> {
-    check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+    check_active(config, state, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let (shard, adjacent) = (&input.shard_to_merge, &input.adjacent_shard_to_merge);
     reshard_response(state.ring.merge(shard, adjacent, state.sequence, Instant::now()))
 }
@@ -75,7 +75,7 @@ pub(super) fn update_shard_count(
     state: &mut State,
     input: CountInput,
 ) -> Result<CountOutput, PutRecordsError> {
-    check_named(config, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+    check_active(config, state, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     let current_shard_count = state.ring.open.len();
     let target_shard_count = input.target_shard_count;
     reshard_response(state.ring.update_count(target_shard_count, state.sequence, Instant::now()))?;

@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::http::HttpConnector;
 use ciborium::{Value, cbor};
 
 use super::http::SimHttp;
+use crate::sim::region::Target;
 use crate::sim::{Latency, SimStream};
 
 fn stream() -> SimStream {
@@ -22,7 +23,7 @@ async fn post(
     let mut request = HttpRequest::new(body.into());
     request.headers_mut().insert("content-type", content_type);
     request.headers_mut().insert("x-amz-target", target);
-    let response = SimHttp::new(stream.clone()).call(request).await.unwrap();
+    let response = SimHttp::new(Target::Stream(stream.clone())).call(request).await.unwrap();
     let content_type = response.headers().get("content-type").unwrap().to_owned();
     (response.status().as_u16(), content_type, response.body().bytes().unwrap().to_vec())
 }

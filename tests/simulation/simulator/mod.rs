@@ -5,6 +5,7 @@ mod client;
 mod faults;
 mod limiter;
 mod quota;
+mod region;
 mod requests;
 mod seeds;
 mod shards;

@@ -19,9 +19,6 @@ use super::streams::Key;
 const SEARCH_INTERVAL: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_micros(10));
 
-/// Minimum time between two searches. Limits their number while many streams become empty.
-const SEARCH_PAUSE: Duration = Duration::from_millis(1);
-
 /// Signals for the maintenance task, which does not keep the router alive while it waits.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -92,8 +89,7 @@ impl Maintenance {
                 let open = u32::try_from(streams.len()).unwrap_or(u32::MAX);
                 let now = shared.instant(now);
                 until = until.min(now + least.max(per_stream * open));
-                let exhausted_until = shared.instant(streams.exhausted_until());
-                listen_from = Some(exhausted_until.max(now + SEARCH_PAUSE));
+                listen_from = Some(shared.instant(streams.exhausted_until()));
             }
             Next::Wait { until: Some(until), listen_from }
         })

@@ -241,6 +241,13 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Ends the maintenance task.
+        self.signals.wake();
+    }
+}
+
 /// Use of an open stream by a call, which keeps the stream open.
 #[derive(Debug)]
 pub(super) struct Lease(StreamEntry);

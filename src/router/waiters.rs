@@ -10,8 +10,8 @@ use crate::stream::StreamId;
 /// Queue of callers that wait until a stream is idle. Callers that wait for the same stream share one place in the queue.
 #[derive(Debug)]
 pub(super) struct Waiters<T> {
-    queue: VecDeque<Waiter>,
-    callers: HashMap<StreamId, Vec<Caller<T>>, RandomState>,
+    pub(super) queue: VecDeque<Waiter>,
+    pub(super) callers: HashMap<StreamId, Vec<Caller<T>>, RandomState>,
 }
 
 /// Caller that receives the entry of its stream.

@@ -1,0 +1,454 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::*;
+
+const SECOND: Nanos = 1_000_000_000;
+
+/// Occupant whose use the test sets. Counts how often it is examined.
+#[derive(Debug, Clone)]
+struct Fake {
+    occupancy: Arc<Mutex<Occupancy>>,
+    examined: Arc<AtomicUsize>,
+}
+
+impl Occupant for Fake {
+    fn occupancy(&self) -> Occupancy {
+        self.examined.fetch_add(1, Ordering::Relaxed);
+        *self.occupancy.lock().unwrap()
+    }
+
+    fn totals(&self) -> Totals {
+        Totals { accepted: 1, ..Totals::default() }
+    }
+}
+
+struct Table {
+    streams: Streams<Fake>,
+    now: Nanos,
+    closed: Vec<String>,
+}
+
+fn id(stream: &str) -> StreamId {
+    stream.parse().unwrap()
+}
+
+impl Table {
+    fn new(max_streams: usize, when_full: WhenFull) -> Self {
+        let settings = RouterSettings {
+            max_streams,
+            when_full,
+            idle_timeout: Duration::from_secs(8),
+            ..RouterSettings::default()
+        };
+        Self { streams: Streams::new(&settings), now: 1, closed: Vec::new() }
+    }
+
+    fn evicting(max_streams: usize) -> Self {
+        Self::new(max_streams, WhenFull::Evict)
+    }
+
+    fn apply(&mut self, effects: Effects<Fake>) {
+        self.closed.extend(effects.closed.iter().map(|entry| entry.stream().to_string()));
+        effects.apply();
+        self.check();
+    }
+
+    fn open_entry(&mut self, stream: &str) -> Result<Arc<Entry<Fake>>, Refusal> {
+        self.now += 1;
+        let mut effects = Effects::default();
+        let opened = self.streams.open(&id(stream), self.now, &mut effects);
+        self.apply(effects);
+        if let Ok(entry) = &opened {
+            occupy(entry);
+        }
+        opened
+    }
+
+    /// Opens a stream that stays in use until the returned occupant is changed.
+    fn open(&mut self, stream: &str) -> Fake {
+        occupy(&self.open_entry(stream).unwrap())
+    }
+
+    fn open_beyond(&mut self, stream: &str) -> Option<oneshot::Receiver<()>> {
+        self.now += 1;
+        let mut effects = Effects::default();
+        let opened = self.streams.open_beyond(&id(stream), self.now, &mut effects);
+        self.apply(effects);
+        let (entry, excess) = opened.unwrap();
+        occupy(&entry);
+        excess
+    }
+
+    fn open_idle(&mut self, stream: &str) -> Fake {
+        let fake = self.open(stream);
+        fake.set(Occupancy::Idle);
+        fake
+    }
+
+    fn serve(&mut self) {
+        self.now += 1;
+        let mut effects = Effects::default();
+        self.streams.serve(self.now, &mut effects);
+        self.apply(effects);
+    }
+
+    fn sweep_at(&mut self, seconds: u64) {
+        self.now = seconds * SECOND;
+        let mut from = Some((0, 0));
+        while let Some(position) = from {
+            let mut effects = Effects::default();
+            from = self.streams.sweep(position, self.now, &mut effects);
+            self.apply(effects);
+        }
+    }
+
+    fn open_streams(&self) -> Vec<String> {
+        let mut open: Vec<_> =
+            self.streams.entries().map(|entry| entry.stream().to_string()).collect();
+        open.sort();
+        open
+    }
+
+    fn check(&self) {
+        assert_eq!(self.streams.open.len(), self.streams.by_use.len());
+        for (stream, slot) in &self.streams.open {
+            assert_eq!(self.streams.by_use.get(&slot.key), Some(stream));
+            assert!(slot.key.0 <= slot.entry.last_used(), "a key is later than the last use");
+        }
+        assert_eq!(
+            self.streams.opened(),
+            (self.streams.len() as u64) + self.closed.len() as u64,
+            "each closed stream is reported once"
+        );
+    }
+}
+
+fn occupy(entry: &Entry<Fake>) -> Fake {
+    let new = || Fake {
+        occupancy: Arc::new(Mutex::new(Occupancy::InUse)),
+        examined: Arc::new(AtomicUsize::new(0)),
+    };
+    entry.get_or_init(new).clone()
+}
+
+impl Fake {
+    fn set(&self, occupancy: Occupancy) {
+        *self.occupancy.lock().unwrap() = occupancy;
+    }
+}
+
+#[test]
+fn open_returns_entry_of_open_stream() {
+    let mut table = Table::evicting(2);
+    let first = table.open_entry("a").unwrap();
+    let again = table.open_entry("a").unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
+    assert!(Arc::ptr_eq(&first, table.streams.get("a", table.now).unwrap()));
+    assert!(table.streams.get("b", table.now).is_none());
+    assert_eq!((table.streams.len(), table.streams.opened()), (1, 1));
+}
+
+#[test]
+fn open_evicts_least_recently_used_idle_stream() {
+    let mut table = Table::evicting(3);
+    table.open("in-use");
+    table.open_idle("a");
+    table.open_idle("b");
+    table.open_entry("a").unwrap();
+    table.open("c");
+    assert_eq!(table.closed, ["b"], "`a` was used later");
+    table.open("d");
+    assert_eq!(table.closed, ["b", "a"]);
+    assert_eq!(table.open_entry("e").unwrap_err(), Refusal::Full);
+    assert_eq!(table.open_streams(), ["c", "d", "in-use"]);
+    assert_eq!(table.streams.closed_totals().accepted, 2);
+}
+
+#[test]
+fn call_in_progress_prevents_eviction() {
+    let mut table = Table::evicting(1);
+    table.open_idle("a");
+    let call = table.open_entry("a").unwrap();
+    assert_eq!(table.open_entry("b").unwrap_err(), Refusal::Full);
+    drop(call);
+    table.open("b");
+    assert_eq!(table.closed, ["a"]);
+}
+
+#[test]
+fn reject_closes_no_stream() {
+    let mut table = Table::new(1, WhenFull::Reject);
+    table.open_idle("a");
+    assert_eq!(table.open_entry("b").unwrap_err(), Refusal::Full);
+    assert!(table.streams.wait(&id("b")).is_none());
+    let mut effects = Effects::default();
+    let refused = table.streams.open_beyond(&id("b"), table.now, &mut effects);
+    assert_eq!(refused.unwrap_err(), Refusal::Full);
+    assert_eq!(table.open_streams(), ["a"]);
+}
+
+#[test]
+fn waiters_are_served_in_order() {
+    let mut table = Table::evicting(2);
+    let (a, b) = (table.open("a"), table.open("b"));
+    let mut c = table.streams.wait(&id("c")).unwrap();
+    let mut d = [(); 2].map(|()| table.streams.wait(&id("d")).unwrap());
+    let mut c_again = table.streams.wait(&id("c")).unwrap();
+    table.serve();
+    assert!(c.try_recv().is_err());
+    b.set(Occupancy::Idle);
+    assert_eq!(table.open_entry("e").unwrap_err(), Refusal::Full, "a new call cannot overtake");
+    table.serve();
+    let entry = c.try_recv().unwrap();
+    assert!(Arc::ptr_eq(&entry, &c_again.try_recv().unwrap()), "both wait for one stream");
+    assert!(d[0].try_recv().is_err());
+    a.set(Occupancy::Idle);
+    table.serve();
+    let entries = d.each_mut().map(|waiter| waiter.try_recv().unwrap());
+    assert!(Arc::ptr_eq(&entries[0], &entries[1]));
+    assert_eq!(table.closed, ["b", "a"]);
+    assert!(!table.streams.needs_service());
+}
+
+#[test]
+fn cancelled_waiter_opens_no_stream() {
+    let mut table = Table::evicting(1);
+    let a = table.open("a");
+    drop(table.streams.wait(&id("b")).unwrap());
+    let mut c = table.streams.wait(&id("c")).unwrap();
+    a.set(Occupancy::Idle);
+    table.serve();
+    assert!(c.try_recv().is_ok());
+    assert_eq!(table.open_streams(), ["c"]);
+    drop(table.streams.wait(&id("d")).unwrap());
+    drop(c);
+    occupy(table.streams.peek("c").unwrap()).set(Occupancy::Idle);
+    table.open("e");
+    assert_eq!(table.closed, ["a", "c"], "no waiter is left to be overtaken");
+}
+
+#[test]
+fn cancelled_waiters_do_not_accumulate() {
+    let mut table = Table::evicting(1);
+    table.open("a");
+    let kept = table.streams.wait(&id("kept"));
+    for number in 0..10_000 {
+        drop(table.streams.wait(&id(&number.to_string())));
+        drop(table.streams.wait(&id("same")));
+    }
+    let Waiters { queue, callers } = &table.streams.waiters;
+    assert!(queue.capacity() < 16, "{}", queue.capacity());
+    assert!(callers.values().map(Vec::capacity).sum::<usize>() < 64);
+    drop(kept);
+}
+
+#[test]
+fn excess_ends_when_stream_is_evicted() {
+    let mut table = Table::evicting(1);
+    let a = table.open("a");
+    let mut excess = table.open_beyond("b").expect("the maximum is exceeded");
+    assert!(table.open_beyond("b").is_none(), "`b` is open already");
+    table.serve();
+    assert!(excess.try_recv().is_err());
+    a.set(Occupancy::Idle);
+    table.serve();
+    assert_eq!(excess.try_recv(), Ok(()));
+    assert_eq!(table.open_streams(), ["b"]);
+}
+
+#[test]
+fn excess_of_dropped_sink_ends() {
+    let mut table = Table::evicting(1);
+    let a = table.open("a");
+    drop(table.open_beyond("b"));
+    assert!(table.streams.needs_service());
+    a.set(Occupancy::Idle);
+    table.serve();
+    assert_eq!(table.open_streams(), ["b"]);
+    assert!(!table.streams.needs_service());
+}
+
+#[test]
+fn stream_opened_beyond_serves_its_waiters() {
+    let mut table = Table::evicting(1);
+    table.open("a");
+    let mut waiter = table.streams.wait(&id("b")).unwrap();
+    let _excess = table.open_beyond("b");
+    assert!(waiter.try_recv().is_ok());
+}
+
+#[test]
+fn failed_search_is_not_repeated_immediately() {
+    let mut table = Table::evicting(1_000);
+    let streams: Vec<_> = (0..1_000).map(|number| table.open(&number.to_string())).collect();
+    for _ in 0..1_000 {
+        assert_eq!(table.open_entry("more").unwrap_err(), Refusal::Full);
+    }
+    let examined = |fake: &Fake| fake.examined.load(Ordering::Relaxed);
+    let total: usize = streams.iter().map(examined).sum();
+    assert!(total <= 4_000, "{total} examinations for 1,000 calls");
+    streams[7].set(Occupancy::Idle);
+    table.now += SECOND / 1_000;
+    table.open("more");
+    assert_eq!(table.closed, ["7"]);
+}
+
+#[test]
+fn idle_stream_is_closed_after_timeout() {
+    let mut table = Table::evicting(10);
+    table.open_idle("a");
+    table.open("b");
+    for seconds in 1..=8 {
+        table.sweep_at(seconds);
+        assert!(table.closed.is_empty(), "{seconds} s");
+    }
+    table.sweep_at(9);
+    assert_eq!(table.closed, ["a"]);
+    table.sweep_at(1_000);
+    assert_eq!(table.open_streams(), ["b"]);
+}
+
+#[test]
+fn idle_time_begins_at_end_of_use() {
+    let mut table = Table::evicting(10);
+    let a = table.open("a");
+    for seconds in 1..=20 {
+        table.sweep_at(seconds);
+    }
+    a.set(Occupancy::Idle);
+    for seconds in 21..29 {
+        table.sweep_at(seconds);
+        assert!(table.closed.is_empty(), "{seconds} s");
+    }
+    table.open_entry("a").unwrap();
+    for seconds in 29..37 {
+        table.sweep_at(seconds);
+        assert!(table.closed.is_empty(), "{seconds} s");
+    }
+    table.sweep_at(37);
+    assert_eq!(table.closed, ["a"]);
+}
+
+#[test]
+fn sweep_examines_all_streams_in_parts() {
+    let count = 3 * SWEEP_ENTRIES + 1;
+    let mut table = Table::evicting(count);
+    for number in 0..count {
+        table.open_idle(&number.to_string());
+    }
+    let mut effects = Effects::default();
+    assert!(table.streams.sweep((0, 0), table.now, &mut effects).is_some());
+    table.sweep_at(1);
+    table.sweep_at(9);
+    assert_eq!(table.closed.len(), count);
+}
+
+#[test]
+fn stopped_stream_is_reopened_after_timeout() {
+    let mut table = Table::evicting(10);
+    let stopped = table.open("a");
+    stopped.set(Occupancy::Stopped { is_empty: false });
+    table.sweep_at(1);
+    for seconds in [2, 8, 9, 100] {
+        table.sweep_at(seconds);
+        let entry = table.open_entry("a").unwrap();
+        assert!(Arc::ptr_eq(&occupy(&entry).examined, &stopped.examined), "records are left");
+    }
+    stopped.set(Occupancy::Stopped { is_empty: true });
+    assert!(table.streams.get("a", table.now).is_none());
+    let reopened = table.open("a");
+    assert!(!Arc::ptr_eq(&reopened.examined, &stopped.examined));
+    assert_eq!(table.closed, ["a"]);
+}
+
+#[test]
+fn stopped_stream_is_not_reopened_early() {
+    let mut table = Table::evicting(1);
+    let stopped = table.open("a");
+    stopped.set(Occupancy::Stopped { is_empty: true });
+    table.sweep_at(1);
+    for seconds in 2..9 {
+        table.sweep_at(seconds);
+        assert!(table.streams.get("a", table.now).is_some(), "{seconds} s");
+        assert_eq!(table.open_entry("b").unwrap_err(), Refusal::Full, "{seconds} s");
+    }
+    table.sweep_at(9);
+    assert_eq!(table.closed, ["a"]);
+}
+
+#[test]
+fn closed_producer_is_replaced_once_empty() {
+    let mut table = Table::evicting(10);
+    let closed = table.open("a");
+    closed.set(Occupancy::Closed { is_empty: false });
+    let entry = table.open_entry("a").unwrap();
+    entry.note_end(table.now);
+    assert!(Arc::ptr_eq(&occupy(&entry).examined, &closed.examined));
+    closed.set(Occupancy::Closed { is_empty: true });
+    assert!(table.streams.get("a", table.now).is_none());
+    table.open("a");
+    assert_eq!(table.closed, ["a"]);
+}
+
+#[test]
+fn closed_table_opens_no_stream() {
+    let mut table = Table::evicting(1);
+    table.open("a");
+    let mut waiter = table.streams.wait(&id("b")).unwrap();
+    drop(table.streams.close());
+    assert!(matches!(waiter.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+    assert_eq!(table.open_entry("a").unwrap_err(), Refusal::Closed);
+    assert!(table.streams.get("a", table.now).is_none());
+    assert!(table.streams.wait(&id("b")).is_none());
+    assert!(table.streams.peek("a").is_some(), "its status and records remain available");
+}
+
+#[test]
+fn random_uses_keep_table_consistent() {
+    for seed in 0..200 {
+        let mut rng = Rng::with_seed(seed);
+        let max = rng.usize(1..6);
+        let mut table = Table::evicting(max);
+        let mut waiters = Vec::new();
+        let mut excesses = Vec::new();
+        for _ in 0..300 {
+            let stream = rng.u32(0..10).to_string();
+            table.now += rng.u64(0..SECOND);
+            match rng.u32(0..8) {
+                0 | 1 => drop(table.open_entry(&stream)),
+                2 => {
+                    if let Err(Refusal::Full) = table.open_entry(&stream) {
+                        waiters.extend(table.streams.wait(&id(&stream)));
+                    }
+                }
+                3 => excesses.extend(table.open_beyond(&stream)),
+                4 => waiters.truncate(rng.usize(0..=waiters.len())),
+                5 => excesses.truncate(rng.usize(0..=excesses.len())),
+                6 => table.sweep_at(table.now / SECOND + 1),
+                _ => table.serve(),
+            }
+            for entry in table.streams.entries() {
+                if rng.u32(0..4) == 0 {
+                    let states = [Occupancy::InUse, Occupancy::Idle];
+                    occupy(entry).set(states[rng.usize(0..2)]);
+                }
+            }
+            waiters.retain_mut(|waiter| waiter.try_recv().is_err());
+        }
+        for _ in 0..20 {
+            for entry in table.streams.entries() {
+                occupy(entry).set(Occupancy::Idle);
+            }
+            table.now += SECOND;
+            table.serve();
+            waiters.retain_mut(|waiter| waiter.try_recv().is_err());
+        }
+        assert!(!table.streams.needs_service(), "seed {seed}: a waiter is left");
+        assert!(table.streams.len() <= max, "seed {seed}");
+        assert!(waiters.is_empty(), "seed {seed}: {} waiters were not served", waiters.len());
+    }
+}

@@ -8,6 +8,7 @@ use anyhow::Context;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
+use kinesis_sink::aggregate::deaggregate;
 
 /// Time to wait for a new record. When it has passed, all records that were not found count as missing.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,8 +73,9 @@ impl ReadBack {
                 let answer = answer.context("cannot read a shard")?;
                 at_tip &=
                     answer.records.is_empty() && answer.millis_behind_latest.unwrap_or(0) == 0;
-                for record in answer.records {
-                    let data = record.data.into_bytes();
+                let records = answer.records.into_iter().map(|record| record.data.into_bytes());
+                for member in records.flat_map(|data| deaggregate(&data)) {
+                    let data = member.data().clone();
                     let Some(sent) = self.expected_counts.get(&data) else { continue };
                     let count = counts.entry(data).or_default();
                     *count += 1;

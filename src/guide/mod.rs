@@ -121,7 +121,7 @@
 //! | `http_ingest` | an HTTP server that responds when a record is accepted, or when it is delivered |
 //! | `socket` | sends lines from many connections; a slow stream slows down the clients |
 //! | `lambda` | an AWS Lambda handler that flushes before it returns |
-//! | `three_streams` | sends to three streams through one client and one connection pool |
+//! | `tenants` | one router for the streams of 50 tenants, of which one is missing and one is throttled |
 //! | `tower_stack` | a sink over a custom stack of layers |
 //! | `aggregate` | measures the savings of aggregating small records |
 //! | `observe` | metrics and traces of a stream under load |

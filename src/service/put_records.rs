@@ -62,8 +62,8 @@ use super::{Entry, EntryError, Placement, PutRecordsError, PutRecordsRequest, Pu
 /// is configured with an HTTP client (`aws_config::ConfigLoader::http_client`), all derived clients use that HTTP
 /// client and share its pool.
 ///
-/// The example `three_streams` sends to three streams over two connections. A stream in another region or account
-/// needs a separate client and service.
+/// The example `tenants` sends to 50 streams over a few connections. A stream in another region or account needs a
+/// separate client and service.
 ///
 /// # Serialization
 ///

@@ -29,8 +29,16 @@ pub(super) struct Capacity {
 /// Capacity for one record.
 #[derive(Debug)]
 pub(super) struct Permit {
+    share: ShareId,
     buffer: crate::budget::Permit,
     budget: Option<Box<MemberPermit>>,
+}
+
+impl Permit {
+    /// Returns the share to which the permit belongs.
+    pub(super) fn share(&self) -> ShareId {
+        self.share
+    }
 }
 
 impl Capacity {
@@ -103,7 +111,7 @@ impl Capacity {
             }
             None => None,
         };
-        Ok(Permit { buffer, budget })
+        Ok(Permit { share, buffer, budget })
     }
 
     /// Waits for a permit. Returns `None` if the producer was closed.
@@ -120,7 +128,7 @@ impl Capacity {
                 Some(member) => Some(Box::new(member.acquire(size).await.ok()?)),
                 None => None,
             };
-            Some(Permit { buffer, budget })
+            Some(Permit { share, buffer, budget })
         }
     }
 

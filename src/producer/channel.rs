@@ -347,6 +347,24 @@ impl Channel {
         self.push(record, admission, permit)
     }
 
+    /// Checks and accepts a record like [`accept_reserved`](Self::accept_reserved), but does not exceed the share of its
+    /// shard. Returns [`Full`](ErrorKind::Full) if that share has no capacity.
+    pub(super) fn accept_within_share(&self, record: Record, permit: Permit) -> Result<(), Error> {
+        let record = self.check_now(record)?;
+        let mut admission = self.capacity.admission(&record);
+        let permit = if permit.share() == admission.share {
+            permit
+        } else {
+            // The permit is released first, so that both are never needed at the same time.
+            drop(permit);
+            match self.try_reserve_or_notify(&mut admission, record.size()) {
+                Ok(permit) => permit,
+                Err(rejection) => return Err(self.rejected(record, rejection)),
+            }
+        };
+        self.push(record, admission, permit)
+    }
+
     fn post(&self, command: Command) -> bool {
         let mut queue = self.queue();
         if queue.phase == Phase::Terminated {

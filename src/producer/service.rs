@@ -1,18 +1,21 @@
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use futures::future::BoxFuture;
 use tokio::task::coop::poll_proceed;
 use tower::Service;
 
 use super::Producer;
-use crate::error::{Error, Rejection};
+use crate::error::{Error, ErrorKind, Rejection};
 use crate::record::{Delivery, Receipt, Record};
 
 /// Sends single records and responds with their [`Delivery`].
 ///
 /// `poll_ready` waits for buffer capacity, like [`send`](Producer::send), and fails if the producer has ended. The
-/// future returned by `call` completes when the record is settled.
+/// future returned by `call` completes when the record is settled. If the shard of the record has used up its share of
+/// the buffer, the record waits in this future until it is accepted.
 ///
 /// In two cases the record cannot be accepted, but `poll_ready` returns `Ready(Ok)` so that `call` can return the
 /// record in its error: if Kinesis refuses every request and the producer retries
@@ -47,7 +50,8 @@ use crate::record::{Delivery, Receipt, Record};
 ///
 /// # Cancel safety
 ///
-/// If the future returned by `call` is dropped, the record is still sent, because it was already accepted.
+/// If the future returned by `call` is dropped, the record is still sent, unless it was waiting for the share of its
+/// shard. It is then dropped.
 impl Service<Record> for Producer {
     type Response = Delivery;
     type Error = Error;
@@ -68,40 +72,88 @@ impl Service<Record> for Producer {
     fn call(&mut self, record: Record) -> ResponseFuture {
         let (record, receipt) = record.tracked();
         let Self { handle, reservation } = self;
-        let accepted = handle.0.accept_reserved(record, reservation);
-        // If the record was rejected, the permit was not used and must be released.
-        reservation.release();
-        ResponseFuture(match accepted {
-            Ok(()) => Response::Receipt(receipt),
-            Err(error) => Response::Rejected(Some(error)),
-        })
+        let accepted = match reservation.take() {
+            Some(permit) => match handle.0.accept_within_share(record, permit) {
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    let producer = self.clone();
+                    let send = |record| async move { producer.send(record).await };
+                    return ResponseFuture::waiting(error, receipt, send);
+                }
+                accepted => accepted,
+            },
+            None => {
+                let accepted = handle.0.accept_reserved(record, reservation);
+                // If the record was rejected, the place in the queue must be released.
+                reservation.release();
+                accepted
+            }
+        };
+        ResponseFuture::new(accepted, receipt)
     }
 }
 
-/// Response future of the [`Service`] implementation of [`Producer`].
+/// Response future of the [`Service`] implementations of [`Producer`] and [`Router`](crate::Router).
 ///
 /// # Panics
 ///
 /// Panics if it is polled after completion.
-#[derive(Debug)]
 #[must_use = "futures do nothing unless they are polled"]
 pub struct ResponseFuture(Response);
 
-#[derive(Debug)]
 enum Response {
+    /// The record waits until it is accepted.
+    Waiting(BoxFuture<'static, Result<(), Error>>, Option<Receipt>),
     Receipt(Receipt),
     Rejected(Option<Error>),
+}
+
+impl ResponseFuture {
+    pub(crate) fn new(accepted: Result<(), Error>, receipt: Receipt) -> Self {
+        Self(match accepted {
+            Ok(()) => Response::Receipt(receipt),
+            Err(error) => Response::Rejected(Some(error)),
+        })
+    }
+
+    /// Sends the record of an error again, waiting until it is accepted.
+    pub(crate) fn waiting<F>(error: Error, receipt: Receipt, send: impl FnOnce(Record) -> F) -> Self
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let Some(record) = error.into_record() else {
+            unreachable!("an error of a record that was not accepted contains the record")
+        };
+        Self(Response::Waiting(Box::pin(send(record)), Some(receipt)))
+    }
 }
 
 impl Future for ResponseFuture {
     type Output = Result<Delivery, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Response::Receipt(receipt) => Pin::new(receipt).poll(cx).map_err(Error::from),
-            Response::Rejected(error) => {
-                Poll::Ready(Err(error.take().expect("`ResponseFuture` polled after completion")))
-            }
+        loop {
+            self.0 = match &mut self.0 {
+                Response::Waiting(sent, receipt) => {
+                    match (ready!(sent.as_mut().poll(cx)), receipt.take()) {
+                        (Ok(()), Some(receipt)) => Response::Receipt(receipt),
+                        (Err(error), _) => Response::Rejected(Some(error)),
+                        (Ok(()), None) => unreachable!("the receipt is taken once"),
+                    }
+                }
+                Response::Receipt(receipt) => {
+                    return Pin::new(receipt).poll(cx).map_err(Error::from);
+                }
+                Response::Rejected(error) => {
+                    let error = error.take().expect("`ResponseFuture` polled after completion");
+                    return Poll::Ready(Err(error));
+                }
+            };
         }
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

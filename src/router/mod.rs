@@ -120,7 +120,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::RouterBuilder;
-pub use service::ResponseFuture;
 pub use settings::{RouterSettings, WhenFull};
 pub use sink::RouterSink;
 pub use status::RouterStatus;

@@ -1,16 +1,13 @@
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures::future::BoxFuture;
 use tokio::task::coop::poll_proceed;
 use tower::Service;
 
 use super::Router;
 use super::settings::WhenFull;
 use crate::error::{Error, ErrorKind};
-use crate::record::{Delivery, Receipt, Record};
+use crate::producer::ResponseFuture;
+use crate::record::{Delivery, Record};
 use crate::stream::StreamId;
 
 /// Sends single records and responds with their [`Delivery`].
@@ -59,20 +56,14 @@ impl Service<(StreamId, Record)> for Router {
 
     fn call(&mut self, (stream, record): (StreamId, Record)) -> ResponseFuture {
         let (record, receipt) = record.tracked();
-        ResponseFuture(match self.try_send_to(&stream, record) {
-            Ok(()) => Response::Receipt(receipt),
+        match self.try_send_to(&stream, record) {
             Err(error) if self.can_wait(&error) => {
                 let router = self.clone();
-                let sent = async move {
-                    match error.into_record() {
-                        Some(record) => router.send_to(stream, record).await,
-                        None => unreachable!("the error contains the record"),
-                    }
-                };
-                Response::Waiting(Box::pin(sent), Some(receipt))
+                let send = |record| async move { router.send_to(stream, record).await };
+                ResponseFuture::waiting(error, receipt, send)
             }
-            Err(error) => Response::Rejected(Some(error)),
-        })
+            sent => ResponseFuture::new(sent, receipt),
+        }
     }
 }
 
@@ -84,52 +75,5 @@ impl Router {
             ErrorKind::TooManyStreams => self.0.when_full() == WhenFull::Evict,
             _ => false,
         }
-    }
-}
-
-/// Response future of the [`Service`] implementation of [`Router`].
-///
-/// # Panics
-///
-/// Panics if it is polled after completion.
-#[must_use = "futures do nothing unless they are polled"]
-pub struct ResponseFuture(Response);
-
-enum Response {
-    /// The record waits until it is accepted.
-    Waiting(BoxFuture<'static, Result<(), Error>>, Option<Receipt>),
-    Receipt(Receipt),
-    Rejected(Option<Error>),
-}
-
-impl Future for ResponseFuture {
-    type Output = Result<Delivery, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            self.0 = match &mut self.0 {
-                Response::Waiting(sent, receipt) => {
-                    let sent = ready!(sent.as_mut().poll(cx));
-                    match (sent, receipt.take()) {
-                        (Ok(()), Some(receipt)) => Response::Receipt(receipt),
-                        (Err(error), _) => Response::Rejected(Some(error)),
-                        (Ok(()), None) => unreachable!("the receipt is taken once"),
-                    }
-                }
-                Response::Receipt(receipt) => {
-                    return Pin::new(receipt).poll(cx).map_err(Error::from);
-                }
-                Response::Rejected(error) => {
-                    let error = error.take().expect("`ResponseFuture` polled after completion");
-                    return Poll::Ready(Err(error));
-                }
-            };
-        }
-    }
-}
-
-impl fmt::Debug for ResponseFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

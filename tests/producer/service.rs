@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, StreamExt, future, stream};
 use kinesis_sink::record::FailureReason;
+use kinesis_sink::shard::hash_of;
 use kinesis_sink::sim::{Latency, SimStream};
 use kinesis_sink::{ErrorKind, KinesisSink, Record};
+use tokio::time::timeout;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 use crate::put_all::{producer, rejecting};
@@ -75,4 +77,42 @@ async fn rejected_call_frees_capacity() {
     let error = service.ready().await.unwrap().call(large).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
     producer.try_send(Record::from("there is capacity")).unwrap();
+}
+
+/// Returns a key that is written to a shard.
+fn key_of(stream: &SimStream, shard: usize) -> String {
+    let shards = stream.shards();
+    let range = shards[shard].range();
+    let keys = (0..).map(|number| number.to_string());
+    keys.into_iter().find(|key| range.contains(hash_of(key))).expect("endless")
+}
+
+/// Each call goes through its own clone, as in a server. None of the clones may exceed the share of the shard.
+#[tokio::test(start_paused = true)]
+async fn cloned_services_wait_for_share_of_shard() {
+    let latency = Latency::constant(Duration::from_secs(1));
+    let stream = SimStream::builder().with_shards(2).with_latency(latency).build().unwrap();
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.buffer_records = Some(100);
+    });
+    let producer = builder.build_with(stream.service()).unwrap().spawn();
+    let [busy, other] = [0, 1].map(|shard| key_of(&stream, shard));
+    let call = |key: &str| {
+        let record = Record::from((key.to_owned(), "data"));
+        Box::pin(producer.clone().oneshot(record))
+    };
+    future::try_join(call(&busy), call(&other)).await.unwrap();
+
+    let mut waiting: Vec<_> = (0..100).map(|_| call(&busy)).collect();
+    for response in &mut waiting {
+        assert!(response.now_or_never().is_none());
+    }
+    assert_eq!(producer.status().buffered().records, 50, "half of the buffer");
+    let delivery = timeout(Duration::from_millis(2_100), call(&other)).await;
+    delivery.expect("the other shard has capacity").unwrap();
+    // Responses that are dropped before their records are accepted drop the records.
+    waiting.truncate(60);
+    future::try_join_all(waiting).await.unwrap();
+    producer.close().await.unwrap();
+    assert_eq!(stream.written().len(), 63);
 }

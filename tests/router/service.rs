@@ -10,7 +10,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use super::fixtures::{configured, id, record, route, sent_to};
 use crate::support::mock_service::MockService;
 
-fn call(router: &mut Router, stream: &str, data: &str) -> kinesis_sink::router::ResponseFuture {
+fn call(router: &mut Router, stream: &str, data: &str) -> kinesis_sink::producer::ResponseFuture {
     router.call((id(stream), record(data)))
 }
 

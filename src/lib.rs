@@ -59,6 +59,19 @@
 //! # fn main() {}
 //! ```
 //!
+//! To send to many streams, for example one per tenant, use a [`Router`]. It opens streams on first use:
+//!
+//! ```no_run
+//! # async fn run(client: aws_sdk_kinesis::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! # use kinesis_sink::{Record, Router};
+//! let router = Router::builder().spawn(&client)?;
+//! router.send_to("clicks", Record::from("a click")).await?;
+//! router.send_to("orders", Record::from("an order")).await?;
+//! router.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! With the feature `sim`, tests send to a simulated stream that runs in the test process. No AWS account is needed:
 //!
 //! ```
@@ -125,7 +138,8 @@
 //!
 //! The [`guide`] has a chapter for each topic:
 //!
-//! - [sending a stream](guide::sink) and [sending from many tasks](guide::producer);
+//! - [sending a stream](guide::sink), [sending from many tasks](guide::producer), and [sending to many
+//!   streams](guide::router);
 //! - [failures](guide::failures): errors, dead letters, deadlines, duplicates, shutdown;
 //! - [layers](guide::layers) around each request: timeouts, limits, metrics, custom layers;
 //! - [aggregation](guide::aggregation) of small records, [rate limiting](guide::pacing) per shard, and
@@ -150,7 +164,10 @@
 //!   flight, a partial request waits for its response, but at most 100 ms by default. With aggregation, a record waits
 //!   up to 100 ms for its aggregate to fill.
 //! - **The send rate per shard is limited** to the shard's quota, or to a lower rate if the shard throttles. A busy
-//!   shard delays only its own records, unless they fill the buffer.
+//!   shard delays only its own records: a [producer](Producer#backpressure) divides its buffer between the shards. A
+//!   [`KinesisSink`] has one source, which waits if the records of a busy shard fill the buffer.
+//! - **A stream does not affect others.** A [`Router`] opens streams on first use, and divides a
+//!   [budget](budget::Budget) between them. A stream that is throttled, missing, or denied delays only its own records.
 //! - **Order is optional.** With [`RecordOrdering::PerKey`], records with the same partition key keep their order.
 //! - **Every receipt completes**, either with the shard and sequence number, or with the record and the reason why it
 //!   was not delivered. This holds even if the sink is dropped, the driver panics, or the runtime shuts down.

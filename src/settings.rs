@@ -181,8 +181,9 @@ pub struct Settings {
     /// 100,000 with aggregation.
     ///
     /// The number includes records in flight and failed records that have not been taken. While the buffer is full, the
-    /// sink applies backpressure to the source. [`effective_buffer_records`](Self::effective_buffer_records) returns
-    /// the value that is in effect.
+    /// sink applies backpressure to the source. A producer divides the buffer [between the
+    /// shards](crate::Producer#backpressure), so that one shard has at most half of it.
+    /// [`effective_buffer_records`](Self::effective_buffer_records) returns the value that is in effect.
     ///
     /// Each buffered record uses about 160 bytes of memory in addition to its payload. With aggregation, it uses 200 to
     /// 600 bytes; the maximum is reached if two or three records per partition key are buffered. These values were

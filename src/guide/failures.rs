@@ -75,13 +75,17 @@
 //! | kind | from | records | what to do |
 //! |---|---|---|---|
 //! | `RecordTooLarge`, `InvalidPartitionKey` | both | in the error | the record can never be sent: correct it, or store it elsewhere |
-//! | `Full` | both | in the error | wait for capacity (`poll_ready`, `feed`, `put`), or try again later |
+//! | `Full` | both | in the error | wait for capacity (`poll_ready`, `feed`, `put`), or try again later. Other shards and streams can have capacity |
+//! | `TooManyStreams` | [router](super::router#idle-streams) | in the error | try again later, or raise `max_streams` |
 //! | `Closed` | both | in the error | create a new sink or producer |
 //! | `Refused` | both | accepted records stay buffered, in order; a new record is in the error | the service rejects every request (permissions, stream, credentials): fix the cause. A sink then retries when it is polled, and a producer with `FatalPolicy::Retry` in its driver. To get the records back, call `take_undelivered` |
 //! | `Undelivered` | both | kept for `take_failed`; `close` and `call` return them in the error | [take the failed records](crate::Producer::take_failed), which count towards the buffer limits |
 //! | `Stopped`, `Abandoned` | producer | `close` returns the remaining records | fix the cause, then create a new producer |
 //! | `Unusable` | [`check`](crate::KinesisSink::check) | | the message names the cause and the fix |
 //! | `Build` | `from_env` | | see [building a sink](#building-a-sink) |
+//!
+//! A router returns the errors of its producers, with their [streams](crate::Error::stream). If several streams fail,
+//! `flush` and `close` return one error with the records of all of them.
 //!
 //! If the sink does not accept a record, the error contains the record, and the sink stays usable:
 //!

@@ -141,8 +141,8 @@
 //! # }
 //! ```
 //!
-//! If the set of streams is large or not known in advance, use a [`Router`](super::router), which opens them on first use
-//! and has [`spawn_with`](crate::router::RouterBuilder::spawn_with) for a stack. The example `tenants` sends to 50
+//! If the set of streams is large or not known in advance, use a [`Router`](super::router), which opens them on first
+//! use and has [`spawn_with`](crate::router::RouterBuilder::spawn_with) for a stack. The example `tenants` sends to 50
 //! streams over a few connections.
 //!
 //! ## Waiting for a shared limit

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | How do I send a stream of records? | [`sink`] |
 //! | How can many tasks send records and get the outcome of each record? | [`producer`] |
+//! | How do I send to many streams, for example one per tenant, with bounded memory? | [`router`] |
 //! | How do I add a timeout, a limit or my own code around each request? | [`layers`] |
 //! | My records are small. What does aggregation save, and what does it require of consumers? | [`aggregation`] |
 //! | How fast are records sent, and what limits the send rate? | [`pacing`] |
@@ -52,8 +53,9 @@
 //!                                   put_all
 //! ```
 //!
-//! A table in [`Producer`](crate::Producer#sink-or-producer) compares the two. A sink needs less CPU time per record,
-//! because it has no lock and no second task.
+//! If a record determines its stream, or if there are many streams, use a [`Router`](router), which has a producer for
+//! each stream. A table in [`Producer`](crate::Producer#sink-or-producer) compares sinks and producers. A sink needs
+//! less CPU time per record, because it has no lock and no second task.
 //!
 //! # States of a record
 //!
@@ -89,6 +91,8 @@
 //! | settled | delivered, failed, or withdrawn |
 //! | throttle | to decline an entry or a request because a shard, or the stream, exceeds its quota |
 //! | requeue | to return a record to the queue so that it is sent again |
+//! | budget | bounds for buffered records, bytes, and requests in flight that several sinks and producers share |
+//! | share | the part of a buffer or of a budget that a shard, a sink, or a producer can use |
 //! | linger | the maximum time that a record waits for more records to fill its request or aggregate |
 //! | lane | the queue of one shard, with a separate rate limiter and backoff |
 //! | ordering key | the partition key of a record, if [ordering is enabled](ordering): records with the same key keep their order |
@@ -145,6 +149,7 @@ pub mod migrating;
 pub mod ordering;
 pub mod pacing;
 pub mod producer;
+pub mod router;
 pub mod sink;
 pub mod testing;
 pub mod tuning;

@@ -35,13 +35,19 @@
 //! has the tokens of 5 to 60 ms at the shard's quota. To keep requests full when the rate is the bottleneck, each
 //! request also takes entries from paused lanes if there are tokens for these entries.
 //!
-//! A busy shard does not delay records for other shards as long as the buffer has capacity. When the busy shard's
-//! records fill the buffer, the source waits, and all later records wait as well, because memory is bounded. A single
-//! source is therefore limited by its hottest shard: if half of its records are for one shard that accepts 1,000
-//! records per second, all shards together receive 2,000. A larger [buffer](crate::Settings::buffer_records) absorbs
-//! bursts, but not a permanent overload. To avoid the problem, send hot keys and other keys from separate sources, each
-//! with its own sink. Records without a key avoid paused lanes: if the lane of a random key is paused, the sink draws a
-//! second key and uses the lane with fewer entries.
+//! A busy shard delays only its own records as long as the buffer has capacity. Memory is bounded, so a permanent
+//! overload uses up any buffer:
+//!
+//! - A [`Producer`](crate::Producer#backpressure) divides its buffer between the shards. A busy shard uses at most half
+//!   of it, `k` busy shards at most one part of `k + 1` each, and the rest stays free for the other shards. Only tasks
+//!   that send to a busy shard wait.
+//! - A source that is forwarded returns its records in order, so it waits while its next record does not fit. It is
+//!   limited by its hottest shard: if half of its records are for one shard that accepts 1,000 records per second, all
+//!   shards together receive 2,000. A larger [buffer](crate::Settings::buffer_records) absorbs bursts. To avoid the
+//!   problem, send hot keys and other keys from separate tasks, through one producer.
+//!
+//! Records without a key avoid busy shards: a producer draws up to 16 random keys to find a shard whose share has
+//! capacity, and a sink draws a second key if the lane of the first one is paused.
 //!
 //! # Finding the shard of a record
 //!

@@ -34,7 +34,7 @@
 //!
 //! # Ways to send
 //!
-//! | call | waits while the buffer is full | returns |
+//! | call | waits while the share of the record's shard is used up | returns |
 //! |---|---|---|
 //! | `put(record).await` | yes | a receipt |
 //! | `send(record).await` | yes | nothing; a failed record goes to the dead-letter handler, or to `take_failed` |
@@ -43,7 +43,10 @@
 //! | `producer.put_all(stream)` | yes | a stream of outcomes, each with a context such as an offset |
 //! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | in `poll_ready` | the delivery |
 //!
-//! Waiting callers are served in the order of arrival, so a busy task cannot starve the others.
+//! The buffer is divided between the shards: while the shard of a record has used up its
+//! [share](crate::Producer#backpressure), the calls for this shard wait, and the others do not. Calls that wait for the
+//! same shard are served in the order of arrival, so a busy task cannot starve the others. To send to several streams,
+//! use a [router](super::router).
 //!
 //! # Receipts
 //!

@@ -8,7 +8,7 @@
 //! | `Totals::throttled` grows | the shards | [shards](#shards) |
 //! | no throttles, and `in_flight` is always near 500 × `max_in_flight` | the round-trip time | [requests in flight](#requests-in-flight) |
 //! | one core is busy, and few records are in flight | CPU time | [CPU](#cpu-time) |
-//! | the source waits, and few records are in flight | a hot shard, or a hot key, fills the buffer | [buffers](#buffers), [ordering](super::ordering#cost) |
+//! | the source waits, and few records are in flight | a hot shard, or a hot key, uses up the buffer or its share | [buffers](#buffers), [ordering](super::ordering#cost) |
 //! | many requests with few records | the source pauses often, or the linger is short | [latency](#latency) |
 //!
 //! # Shards
@@ -58,8 +58,9 @@
 //!
 //! The buffer contains queued records *and* records in flight. It must have capacity for at least 500 records, or the
 //! bytes of a request, for each request in flight. The remaining capacity absorbs bursts and hot shards. If one busy
-//! shard's records fill the buffer, all records wait. To absorb a longer burst, make the buffer large enough for all
-//! records of the burst.
+//! shard's records fill the buffer of a sink, all records wait. A producer keeps [part of its
+//! buffer](crate::Producer#backpressure) free for the other shards, so a burst for one shard can use half of it. To
+//! absorb a longer burst, make the buffer large enough for all records of the burst, and for a producer twice as large.
 //!
 //! The buffer uses memory for the payloads, which `buffer_bytes` limits, and 160 bytes for each record, or 200 to 600
 //! bytes with aggregation. While a request is in flight, its body is also in memory, encoded in base64 if the protocol
@@ -168,6 +169,7 @@
 //! | `describe_stream` | the stream is described if there is a source of stream information | no permission to describe the stream |
 //! | `buffer_records` | 10,000; with aggregation 100,000 | longer bursts, or less memory |
 //! | `buffer_bytes` | 32 MiB | must be at least requests in flight × bytes per request |
+//! | `with_budget` | none | several sinks and producers share [bounds](crate::budget), as the streams of a [router](super::router) do |
 //! | `backoff` | 100 ms, doubles up to 3 s | faster or slower retries |
 //! | `max_attempts` | none | rarely: prefer a deadline |
 //! | `with_deadline` | none | old records are worthless |

@@ -98,12 +98,25 @@ use crate::stream::StreamId;
 /// [`buffer_bytes`](crate::Settings::buffer_bytes). Accepted records count towards the bounds even before the driver
 /// processes them, and failed records count until they are taken.
 ///
-/// While the buffer is full, `send` and `put` wait. Waiting calls are served in the order in which they were made, so
-/// that a busy task cannot starve others. `try_send` and `try_put` return an error if the buffer is full or if another
-/// task is waiting.
+/// As soon as the producer knows the shards of the stream, it divides the buffer between them by the [fair-share
+/// rule](crate::budget#fair-share): a record is accepted if, afterwards, its shard has at most as much of the buffer as
+/// is free. A shard that is throttled, or that gets most of the records, therefore has at most one half of the buffer,
+/// and records for the other shards are accepted. Records without a partition key are sent to a shard that has
+/// capacity. Records whose shard is not known have a share in common.
+///
+/// `send` and `put` wait while the share of the record's shard is used up. Waiting calls for the same shard are served
+/// in the order in which they were made, so that a busy task cannot starve others. Calls for other shards do not wait
+/// for them. `try_send` and `try_put` return [`ErrorKind::Full`](crate::ErrorKind::Full) if `send` would wait: if the
+/// share is used up, or if another task is waiting for it.
+///
+/// The poll methods of [`ProducerSink`] and of the [`Service`](tower::Service) implementation do not know the next
+/// record, so they wait for the share of the handle's last record. The next record can exceed its share, but not the
+/// buffer.
 ///
 /// A record that is larger than half of `buffer_bytes` waits only until half of `buffer_bytes` is free, so one such
 /// record can exceed the bound.
+///
+/// With a [budget](crate::SinkBuilder::with_budget), a record must also fit into the producer's share of the budget.
 ///
 /// # Errors
 ///
@@ -290,7 +303,8 @@ impl Producer {
 
     /// Tries to send a record without waiting.
     ///
-    /// The record is accepted only if the buffer has capacity for it and no other task is waiting for capacity.
+    /// The record is accepted only if the [share of its shard](Self#backpressure) has capacity, and no other task is
+    /// waiting for this capacity.
     ///
     /// # Errors
     ///

@@ -26,10 +26,11 @@ use crate::record::{AttemptError, Record};
 /// }
 /// ```
 ///
-/// - `poll_ready` waits until the buffer has capacity for one record. Waiting sinks and callers are served in order. A
-///   ready sink has reserved capacity for a record as large as the largest so far, but also accepts a larger record. If
-///   a `feed` or `send` future is dropped while it waits, the sink keeps its place in the queue. Dropping or closing
-///   the sink releases the reserved capacity or the place in the queue.
+/// - `poll_ready` waits until the buffer has capacity for one record, in the [share](Producer#backpressure) of the
+///   shard of the last record. Sinks and callers that wait for the same share are served in order. A ready sink has
+///   reserved capacity for a record as large as the largest so far, but also accepts a larger record, and a record for
+///   another shard. If a `feed` or `send` future is dropped while it waits, the sink keeps its place in the queue.
+///   Dropping or closing the sink releases the reserved capacity or the place in the queue.
 /// - `poll_flush` returns `Ready` when all records accepted before the call, through any handle, are settled.
 /// - `poll_close` flushes and closes this sink. The producer and its other sinks stay open. From the first call of
 ///   `poll_close` until it has returned `Ok`, `poll_ready` returns `Ready(Ok)` and `start_send` returns each record in

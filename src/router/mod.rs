@@ -22,6 +22,8 @@
 //! # }
 //! ```
 //!
+//! The [chapter of the guide](crate::guide::router) describes when to use a router, and has more examples.
+//!
 //! A stream is given by its name or ARN. A name and an ARN of the same stream are two streams for the router, so use only
 //! one of them, or else the order of records is not kept between the two.
 //!
@@ -80,9 +82,10 @@
 //!
 //! # Bounds
 //!
-//! The streams share a [budget](RouterSettings::budget) of records, bytes, and requests in flight. Each stream also has
-//! the bounds of its [`Settings`](crate::Settings). While a stream has no capacity, `send_to` and `put_to` wait, and
-//! calls for other streams do not.
+//! The streams share a [budget](RouterSettings::budget) of records, bytes, and requests in flight, which is divided by the
+//! [fair-share rule](crate::budget#fair-share). Each stream also has the bounds of its [`Settings`](crate::Settings). A
+//! stream that makes no progress holds at most one half of the budget. While a stream has no capacity, `send_to` and
+//! `put_to` wait, and calls for other streams do not.
 //!
 //! # Streams that cannot be used
 //!
@@ -91,7 +94,7 @@
 //! [`FatalPolicy`](crate::settings::FatalPolicy) of its settings applies: by default its producer stops, its records are
 //! returned by their receipts, the dead-letter handler or [`take_failed`](Router::take_failed), and each call returns
 //! [`ErrorKind::Stopped`](crate::ErrorKind::Stopped) with the record. The first use after the `idle_timeout` opens the stream
-//! again, once `take_failed` has returned all of its records.
+//! again, once `take_failed` has returned all of its records. Until then, they count towards the budget.
 //!
 //! # Shutdown
 //!

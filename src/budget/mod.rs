@@ -70,7 +70,7 @@
 //! undelivered records that the producer keeps until they are taken.
 //!
 //! **Large records.** A record that is larger than half of the budget waits only until half of the budget is free, so
-//! that it does not have to wait for the records of all other members. One such record can exceed `buffer_bytes`.
+//! that it does not have to wait for the records of all other members. Two such records can exceed `buffer_bytes`.
 //!
 //! **Sinks that are not polled.** A [`KinesisSink`](crate::KinesisSink) makes progress only while it is polled. A sink
 //! that is not polled keeps its buffered records, the capacity for one record that `poll_ready` has reserved, and at

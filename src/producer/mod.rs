@@ -113,8 +113,8 @@ use crate::stream::StreamId;
 /// record, so they wait for the share of the handle's last record. The next record can exceed its share, but not the
 /// buffer.
 ///
-/// A record that is larger than half of `buffer_bytes` waits only until half of `buffer_bytes` is free, so one such
-/// record can exceed the bound.
+/// A record that is larger than half of `buffer_bytes` waits only until half of `buffer_bytes` is free, so two such
+/// records can exceed the bound.
 ///
 /// With a [budget](crate::SinkBuilder::with_budget), a record must also fit into the producer's share of the budget.
 ///

@@ -184,9 +184,9 @@ impl SinkBuilder {
 
     /// Sets the source of the stream description and the shard list.
     ///
-    /// By default, a sink built with [`build`](Self::build) calls the service through [`SdkStreamInfo`]. With
-    /// aggregation, it requests the description and the shard list. With [ordering](Self::with_ordering) alone, it
-    /// requests only the description. Otherwise it requests neither.
+    /// By default, a sink built with [`build`](Self::build) calls the service through
+    /// [`SdkStreamInfo`](crate::service::SdkStreamInfo). With aggregation, it requests the description and the shard list.
+    /// With [ordering](Self::with_ordering) alone, it requests only the description. Otherwise it requests neither.
     ///
     /// A source set with this method takes precedence: the sink then calls the service only for information that the
     /// source [does not provide](StreamInfo). A sink built with [`build_with`](Self::build_with) has no client, so it
@@ -411,7 +411,8 @@ impl SinkBuilder {
         Ok(sink)
     }
 
-    /// Builds a sink that uses a custom service stack. The innermost service can be [`PutRecords`] or a custom service.
+    /// Builds a sink that uses a custom service stack. The innermost service can be
+    /// [`PutRecords`](crate::service::PutRecords) or a custom service.
     ///
     /// [`ServiceBuilderExt`] adds this crate's layers to a stack.
     ///

@@ -6,7 +6,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Router;
-use super::opener::{Check, Configure, Opener, Spawn, spawn_on};
+use super::entry::Clock;
+use super::opener::{Check, Configure, Opener, Spawn, Spawner};
 use super::settings::RouterSettings;
 use super::shared::Shared;
 use crate::budget::Budget;
@@ -95,8 +96,8 @@ impl RouterBuilder {
         let client = Arc::new(SharedClient::new(client)?);
         let shared = client.clone();
         let check = move |stream: &StreamId| shared.check_region(stream);
-        let spawn = move |builder: SinkBuilder, runtime: &Handle| {
-            Ok(spawn_on(runtime, builder.build_shared(&client, |service| service)?))
+        let spawn = move |builder: SinkBuilder, spawner: &Spawner| {
+            Ok(spawner.spawn(builder.build_shared(&client, |service| service)?))
         };
         self.spawn_opener(Box::new(spawn), Box::new(check))
     }
@@ -120,9 +121,9 @@ impl RouterBuilder {
     {
         // The service need not be `Sync`.
         let service = Mutex::new(service);
-        let spawn = move |builder: SinkBuilder, runtime: &Handle| {
+        let spawn = move |builder: SinkBuilder, spawner: &Spawner| {
             let service = service.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            Ok(spawn_on(runtime, builder.build_with(service)?))
+            Ok(spawner.spawn(builder.build_with(service)?))
         };
         self.spawn_opener(Box::new(spawn), Box::new(|_| Ok(())))
     }
@@ -134,7 +135,7 @@ impl RouterBuilder {
             Some(budget) => budget,
             None => Budget::new(settings.budget.clone())?,
         };
-        let (runtime, on_idle) = (Handle::current(), Arc::new(Notify::new()));
+        let spawner = Spawner { runtime: Handle::current(), clock: Clock::start() };
         let opener = Opener {
             #[cfg(feature = "metrics")]
             stream_labels: StreamLabels::new(settings.metric_streams),
@@ -143,8 +144,8 @@ impl RouterBuilder {
             budget,
             spawn,
             check,
-            runtime,
-            on_idle,
+            spawner,
+            on_idle: Arc::new(Notify::new()),
         };
         Ok(Router(Shared::spawn(opener)))
     }

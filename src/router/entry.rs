@@ -1,11 +1,32 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::status::Totals;
 use crate::stream::StreamId;
 
 /// Time since the router was built, in nanoseconds. Never 0.
 pub(super) type Nanos = u64;
+
+/// Clock of a router.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(self) -> Nanos {
+        Nanos::try_from(self.0.elapsed().as_nanos()).unwrap_or(Nanos::MAX).saturating_add(1)
+    }
+
+    pub(super) fn instant(self, time: Nanos) -> Instant {
+        self.0 + Duration::from_nanos(time)
+    }
+}
 
 /// Open stream of a router.
 ///
@@ -18,14 +39,15 @@ pub(super) struct Entry<T> {
     id: u64,
     occupant: OnceLock<T>,
     last_used: AtomicU64,
-    /// Time at which the end of the occupant was noticed, or 0.
-    ended_at: AtomicU64,
 }
 
 /// Content of an [`Entry`].
 pub(super) trait Occupant {
     /// Returns how the occupant is used. The caller ensures that no call that was made through the entry is in progress.
     fn occupancy(&self) -> Occupancy;
+
+    /// Returns the time at which the occupant has ended, or 0 before.
+    fn ended_at(&self) -> Nanos;
 
     fn totals(&self) -> Totals;
 }
@@ -48,8 +70,7 @@ pub(super) enum Occupancy {
 
 impl<T> Entry<T> {
     pub(super) fn new(stream: StreamId, id: u64, now: Nanos) -> Self {
-        let (last_used, ended_at) = (AtomicU64::new(now), AtomicU64::new(0));
-        Self { stream, id, occupant: OnceLock::new(), last_used, ended_at }
+        Self { stream, id, occupant: OnceLock::new(), last_used: AtomicU64::new(now) }
     }
 
     pub(super) fn stream(&self) -> &StreamId {
@@ -76,15 +97,6 @@ impl<T> Entry<T> {
     pub(super) fn last_used(&self) -> Nanos {
         self.last_used.load(Ordering::Relaxed)
     }
-
-    /// Records that the occupant has ended, unless this was noticed earlier.
-    pub(super) fn note_end(&self, now: Nanos) {
-        let _ = self.ended_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_end_noted(&self) -> bool {
-        self.ended_at.load(Ordering::Relaxed) > 0
-    }
 }
 
 impl<T: Occupant> Entry<T> {
@@ -96,12 +108,13 @@ impl<T: Occupant> Entry<T> {
     ///
     /// A stopped stream would probably stop again, so it is opened again only after `pause`.
     pub(super) fn can_reopen(&self, now: Nanos, pause: Nanos) -> bool {
-        let ended_at = self.ended_at.load(Ordering::Relaxed);
+        let ended_at = self.get().map_or(0, T::ended_at);
+        if ended_at == 0 {
+            return false;
+        }
         match self.occupancy() {
             Occupancy::Closed { is_empty } => is_empty,
-            Occupancy::Stopped { is_empty } => {
-                is_empty && ended_at > 0 && now.saturating_sub(ended_at) >= pause
-            }
+            Occupancy::Stopped { is_empty } => is_empty && now.saturating_sub(ended_at) >= pause,
             Occupancy::InUse | Occupancy::Idle => false,
         }
     }

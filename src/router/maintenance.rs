@@ -48,9 +48,10 @@ enum Next {
 
 /// Closes idle streams, and serves waiting callers. Ends when the router was closed or dropped.
 pub(super) async fn run(shared: Weak<Shared>, signals: Arc<Signals>) {
+    let task = TaskGuard(shared);
     let mut maintenance = Maintenance::default();
     loop {
-        let next = match shared.upgrade() {
+        let next = match task.0.upgrade() {
             Some(shared) => maintenance.step(&shared),
             None => Next::End,
         };
@@ -62,8 +63,20 @@ pub(super) async fn run(shared: Weak<Shared>, signals: Arc<Signals>) {
     }
 }
 
+/// Guard that is dropped when the task ends, also with its runtime. No waiting caller is served afterwards.
+struct TaskGuard(Weak<Shared>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.abandon();
+        }
+    }
+}
+
 impl Maintenance {
     fn step(&mut self, shared: &Shared) -> Next {
+        let clock = shared.clock();
         shared.change(|streams, now, effects| {
             if streams.is_closed() {
                 return Next::End;
@@ -82,14 +95,14 @@ impl Maintenance {
             if self.position.is_some() {
                 return Next::Now;
             }
-            let mut until = shared.instant(self.sweep_at.unwrap_or(now));
+            let mut until = clock.instant(self.sweep_at.unwrap_or(now));
             let mut listen_from = None;
             if streams.needs_service() {
                 let (least, per_stream) = SEARCH_INTERVAL;
                 let open = u32::try_from(streams.len()).unwrap_or(u32::MAX);
-                let now = shared.instant(now);
+                let now = clock.instant(now);
                 until = until.min(now + least.max(per_stream * open));
-                listen_from = Some(shared.instant(streams.exhausted_until()));
+                listen_from = Some(clock.instant(streams.exhausted_until()));
             }
             Next::Wait { until: Some(until), listen_from }
         })

@@ -173,12 +173,10 @@ impl Router {
     ///
     /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn send_to(&self, stream: impl AsRef<str>, record: Record) -> Result<(), Error> {
-        let lease = match self.0.lease_when_idle(stream.as_ref()).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(error.with_record(record)),
-        };
-        let sent = lease.producer().send(record).await;
-        self.0.noted(&lease, sent)
+        match self.0.lease_when_idle(stream.as_ref()).await {
+            Ok(lease) => lease.producer().send(record).await,
+            Err(error) => Err(error.with_record(record)),
+        }
     }
 
     /// Sends a record to a stream, waiting until the stream has capacity for it, and returns the receipt of the record.
@@ -194,12 +192,10 @@ impl Router {
     ///
     /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn put_to(&self, stream: impl AsRef<str>, record: Record) -> Result<Receipt, Error> {
-        let lease = match self.0.lease_when_idle(stream.as_ref()).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(error.with_record(record)),
-        };
-        let put = lease.producer().put(record).await;
-        self.0.noted(&lease, put)
+        match self.0.lease_when_idle(stream.as_ref()).await {
+            Ok(lease) => lease.producer().put(record).await,
+            Err(error) => Err(error.with_record(record)),
+        }
     }
 
     /// Tries to send a record to a stream without waiting.
@@ -209,11 +205,10 @@ impl Router {
     /// Returns the same errors as [`send_to`](Self::send_to). If `send_to` would wait, the kind is
     /// [`Full`](crate::ErrorKind::Full) or [`TooManyStreams`](crate::ErrorKind::TooManyStreams).
     pub fn try_send_to(&self, stream: impl AsRef<str>, record: Record) -> Result<(), Error> {
-        let lease = match self.0.lease(stream.as_ref()) {
-            Ok(lease) => lease,
-            Err(error) => return Err(error.with_record(record)),
-        };
-        self.0.noted(&lease, lease.producer().try_send(record))
+        match self.0.lease(stream.as_ref()) {
+            Ok(lease) => lease.producer().try_send(record),
+            Err(error) => Err(error.with_record(record)),
+        }
     }
 
     /// Tries to send a record like [`try_send_to`](Self::try_send_to), and returns the receipt of the record.
@@ -222,11 +217,10 @@ impl Router {
     ///
     /// Returns the same errors as [`try_send_to`](Self::try_send_to).
     pub fn try_put_to(&self, stream: impl AsRef<str>, record: Record) -> Result<Receipt, Error> {
-        let lease = match self.0.lease(stream.as_ref()) {
-            Ok(lease) => lease,
-            Err(error) => return Err(error.with_record(record)),
-        };
-        self.0.noted(&lease, lease.producer().try_put(record))
+        match self.0.lease(stream.as_ref()) {
+            Ok(lease) => lease.producer().try_put(record),
+            Err(error) => Err(error.with_record(record)),
+        }
     }
 
     /// Returns a handle to the producer of a stream, and opens the stream if necessary.

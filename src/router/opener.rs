@@ -1,10 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::entry::{Occupancy, Occupant};
+use super::entry::{Clock, Nanos, Occupancy, Occupant};
 use super::settings::RouterSettings;
 use crate::budget::Budget;
 use crate::build_error::BuildError;
@@ -21,7 +22,7 @@ pub(super) type Configure = Arc<dyn Fn(&StreamId, SinkBuilder) -> SinkBuilder + 
 
 /// Closure that builds the sink of a stream with the shared service, and spawns its driver.
 pub(super) type Spawn =
-    Box<dyn Fn(SinkBuilder, &Handle) -> Result<Producer, BuildError> + Send + Sync>;
+    Box<dyn Fn(SinkBuilder, &Spawner) -> Result<OpenStream, BuildError> + Send + Sync>;
 
 /// Closure that checks whether the shared service can send to a stream.
 pub(super) type Check = Box<dyn Fn(&StreamId) -> Result<(), BuildError> + Send + Sync>;
@@ -33,15 +34,30 @@ pub(super) struct Opener {
     pub(super) budget: Budget,
     pub(super) spawn: Spawn,
     pub(super) check: Check,
-    /// Runtime of the drivers. Handles of the router can be used outside of it.
-    pub(super) runtime: Handle,
+    pub(super) spawner: Spawner,
     pub(super) on_idle: Arc<Notify>,
     #[cfg(feature = "metrics")]
     pub(super) stream_labels: StreamLabels,
 }
 
-/// Producer of an open stream, or the error if it was not built.
-pub(super) type Opened = Result<Producer, OpenError>;
+/// Spawner of the drivers.
+#[derive(Debug)]
+pub(super) struct Spawner {
+    /// Runtime of the drivers. Handles of the router can be used outside of it.
+    pub(super) runtime: Handle,
+    pub(super) clock: Clock,
+}
+
+/// Producer of an open stream.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    pub(super) producer: Producer,
+    /// Time at which the driver has ended, or 0 before.
+    ended_at: Arc<AtomicU64>,
+}
+
+/// Open stream, or the error if its producer was not built.
+pub(super) type Opened = Result<OpenStream, OpenError>;
 
 #[derive(Debug, Clone)]
 pub(super) enum OpenError {
@@ -68,25 +84,44 @@ impl Opener {
         let builder = builder.with_stream(stream.clone()).with_budget(&self.budget);
         #[cfg(feature = "metrics")]
         let builder = builder.with_stream_labels(&self.stream_labels);
-        let producer = (self.spawn)(builder, &self.runtime).map_err(OpenError::Build)?;
-        producer.notify_when_idle(self.on_idle.clone());
-        Ok(producer)
+        let opened = (self.spawn)(builder, &self.spawner).map_err(OpenError::Build)?;
+        opened.producer.notify_when_idle(self.on_idle.clone());
+        Ok(opened)
     }
 }
 
-/// Converts a sink into a producer, and spawns its driver.
-pub(super) fn spawn_on<S>(runtime: &Handle, sink: KinesisSink<S>) -> Producer
-where
-    S: PutRecordsService + Send + 'static,
-{
-    let (producer, driver) = sink.into_producer();
-    runtime.spawn(driver);
-    producer
+impl Spawner {
+    /// Converts a sink into a producer, and spawns its driver.
+    pub(super) fn spawn<S>(&self, sink: KinesisSink<S>) -> OpenStream
+    where
+        S: PutRecordsService + Send + 'static,
+    {
+        let (producer, driver) = sink.into_producer();
+        let ended_at = Arc::new(AtomicU64::new(0));
+        let end = EndGuard { ended_at: ended_at.clone(), clock: self.clock };
+        self.runtime.spawn(async move {
+            let _end = end;
+            driver.await;
+        });
+        OpenStream { producer, ended_at }
+    }
+}
+
+/// Sets the time of the end when the driver has ended, panicked, or was dropped with its runtime.
+struct EndGuard {
+    ended_at: Arc<AtomicU64>,
+    clock: Clock,
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.ended_at.store(self.clock.now(), Ordering::Relaxed);
+    }
 }
 
 impl Occupant for Opened {
     fn occupancy(&self) -> Occupancy {
-        let Ok(producer) = self else { return Occupancy::Idle };
+        let Ok(OpenStream { producer, .. }) = self else { return Occupancy::Idle };
         // Must precede `is_idle`, because another handle can send a record before it is dropped.
         let is_only_handle = producer.is_only_handle();
         let is_empty = producer.is_idle();
@@ -98,8 +133,12 @@ impl Occupant for Opened {
         }
     }
 
+    fn ended_at(&self) -> Nanos {
+        self.as_ref().map_or(0, |stream| stream.ended_at.load(Ordering::Relaxed))
+    }
+
     fn totals(&self) -> Totals {
-        self.as_ref().map_or_else(|_| Totals::default(), |producer| producer.status().totals)
+        self.as_ref().map_or_else(|_| Totals::default(), |stream| stream.producer.status().totals)
     }
 }
 

@@ -1,25 +1,20 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
 
-use super::entry::{Entry, Nanos};
+use super::entry::{Clock, Entry, Nanos};
 use super::maintenance::{self, Signals};
 use super::opener::{OpenError, Opened, Opener};
 use super::settings::WhenFull;
-use super::streams::{Effects, Refusal, Streams};
+use super::streams::{Effects, Excess, Refusal, Streams};
 use crate::budget::Budget;
 use crate::build_error::BuildError;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::producer::Producer;
 use crate::stream::StreamId;
 
 /// Open stream of a router.
 pub(super) type StreamEntry = Arc<Entry<Opened>>;
-
-/// Signal that the maximum number of open streams is no longer exceeded.
-pub(super) type Excess = oneshot::Receiver<()>;
 
 /// State shared by the handles of a router. Dropping it closes the producers that have no other handles.
 #[derive(Debug)]
@@ -28,7 +23,6 @@ pub(super) struct Shared {
     opener: Opener,
     signals: Arc<Signals>,
     closed: watch::Sender<bool>,
-    started_at: Instant,
 }
 
 /// Result of a request for the entry of a stream.
@@ -42,13 +36,12 @@ impl Shared {
     /// Creates the state, and spawns the maintenance task.
     pub(super) fn spawn(opener: Opener) -> Arc<Self> {
         let signals = Arc::new(Signals::new(opener.on_idle.clone()));
-        let runtime = opener.runtime.clone();
+        let runtime = opener.spawner.runtime.clone();
         let shared = Arc::new(Self {
             streams: RwLock::new(Streams::new(&opener.settings)),
             opener,
             signals: signals.clone(),
             closed: watch::Sender::new(false),
-            started_at: Instant::now(),
         });
         runtime.spawn(maintenance::run(Arc::downgrade(&shared), signals));
         shared
@@ -91,14 +84,12 @@ impl Shared {
         result
     }
 
-    pub(super) fn now(&self) -> Nanos {
-        let elapsed = self.started_at.elapsed().as_nanos();
-        Nanos::try_from(elapsed).unwrap_or(Nanos::MAX).saturating_add(1)
+    fn now(&self) -> Nanos {
+        self.clock().now()
     }
 
-    /// Converts a time of the table.
-    pub(super) fn instant(&self, time: Nanos) -> Instant {
-        self.started_at + Duration::from_nanos(time)
+    pub(super) fn clock(&self) -> Clock {
+        self.opener.spawner.clock
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -143,14 +134,21 @@ impl Shared {
             let waiters = streams.close();
             (streams.entries().cloned().collect::<Vec<_>>(), waiters)
         };
+        // Must precede the drop of the waiters, which then return this state.
+        self.closed.send_replace(true);
         drop(waiters);
         // Waits for the calls that are building a producer, and prevents later ones.
         let has_producer =
             |entry: &StreamEntry| entry.get_or_init(|| Err(OpenError::Closed)).is_ok();
         let leases = entries.into_iter().filter(has_producer).map(Lease).collect();
-        self.closed.send_replace(true);
         self.signals.wake();
         leases
+    }
+
+    /// Returns an error to waiting callers, because the maintenance task has ended.
+    pub(super) fn abandon(&self) {
+        let waiters = self.streams_mut().abandon();
+        drop(waiters);
     }
 
     /// Returns the stream for a call, and opens it if necessary.
@@ -165,8 +163,12 @@ impl Shared {
     pub(super) async fn lease_when_idle(&self, stream: &str) -> Result<Lease, Error> {
         let entry = match self.lookup(stream, true)? {
             Lookup::Found(entry) => entry,
-            // The sender is dropped when the router is closed.
-            Lookup::Waiting(receiver) => receiver.await.map_err(|_| Error::closed())?,
+            Lookup::Waiting(receiver) => match receiver.await {
+                Ok(entry) => entry,
+                // The sender was dropped because the router was closed, or with its runtime.
+                Err(_) if self.is_closed() => return Err(Error::closed()),
+                Err(_) => return Err(Error::abandoned()),
+            },
         };
         self.build(entry)
     }
@@ -221,9 +223,7 @@ impl Shared {
             .map_err(|error| Error::from(error).with_stream(stream.clone()))?;
         let opened =
             self.change_open(|streams, now, effects| match streams.open(&stream, now, effects) {
-                Err(Refusal::Full) if waits => {
-                    streams.wait(&stream).map(Lookup::Waiting).ok_or(Refusal::Full)
-                }
+                Err(Refusal::Full) if waits => streams.wait(&stream).map(Lookup::Waiting),
                 opened => opened.map(Lookup::Found),
             });
         opened.map_err(|refusal| self.refused(refusal).with_stream(stream))
@@ -233,6 +233,7 @@ impl Shared {
         match refusal {
             Refusal::Closed => Error::closed(),
             Refusal::Full => self.too_many_streams(),
+            Refusal::Abandoned => Error::abandoned(),
         }
     }
 
@@ -259,21 +260,8 @@ impl Lease {
 
     pub(super) fn producer(&self) -> &Producer {
         match self.0.get() {
-            Some(Ok(producer)) => producer,
+            Some(Ok(stream)) => &stream.producer,
             _ => unreachable!("the producer is built before the lease is created"),
         }
-    }
-}
-
-impl Shared {
-    /// Returns the result of a call. Notes that the producer has ended if the result shows it.
-    pub(super) fn noted<T>(&self, lease: &Lease, result: Result<T, Error>) -> Result<T, Error> {
-        let has_ended = |error: &Error| {
-            matches!(error.kind(), ErrorKind::Closed | ErrorKind::Stopped | ErrorKind::Abandoned)
-        };
-        if result.as_ref().is_err_and(has_ended) {
-            lease.0.note_end(self.now());
-        }
-        result
     }
 }

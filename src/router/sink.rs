@@ -11,7 +11,8 @@ use tokio::task::coop::poll_proceed;
 
 use super::Router;
 use super::close::flush_all;
-use super::shared::{Excess, Lease, Shared};
+use super::shared::{Lease, Shared};
+use super::streams::Excess;
 use crate::error::{Error, ErrorKind};
 use crate::record::Record;
 use crate::stream::StreamId;
@@ -115,19 +116,16 @@ impl RouterSink {
             self.excess.streams = excess;
         }
         let producer = lease.producer();
-        let sent = producer.try_send(record);
-        let sent = match sent {
+        match producer.try_send(record) {
             Err(error) if error.kind() == ErrorKind::Full && self.excess.records.is_none() => {
                 let Some(record) = error.into_record() else {
                     unreachable!("`Full` errors contain the record")
                 };
-                producer.accept_beyond_share(record).map(|share| {
-                    self.excess.records = Some(Box::pin(producer.has_room(share)));
-                })
+                let share = producer.accept_beyond_share(record)?;
+                self.excess.records = Some(Box::pin(producer.has_room(share)));
             }
-            sent => sent,
-        };
-        shared.noted(&lease, sent)?;
+            sent => sent?,
+        }
         self.note_unflushed(shared, lease.stream());
         Ok(())
     }

@@ -101,8 +101,8 @@ impl Shared {
 
     pub(super) fn stream_status(&self, stream: &str) -> Option<Status> {
         let entry = self.streams().peek(stream).cloned()?;
-        let producer = entry.get()?.as_ref().ok()?;
-        Some(producer.status())
+        let stream = entry.get()?.as_ref().ok()?;
+        Some(stream.producer.status())
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Streams<T> {
     /// Time until which no idle stream is searched for, because the last search found none.
     exhausted_until: Nanos,
     is_closed: bool,
+    /// `false` once nothing calls [`serve`](Streams::serve), so that callers cannot wait.
+    is_served: bool,
     opened: u64,
     /// Totals of the closed streams.
     closed_totals: Totals,
@@ -58,7 +60,12 @@ pub(super) enum Refusal {
     Closed,
     /// The maximum number of streams is open, and none of them can be closed.
     Full,
+    /// The runtime was shut down, so that no stream will be closed.
+    Abandoned,
 }
+
+/// Signal that the maximum number of open streams is no longer exceeded.
+pub(super) type Excess = oneshot::Receiver<()>;
 
 /// Effects of a change of the table. They can run code of the user, so the caller applies them after it has unlocked the
 /// table.
@@ -102,6 +109,7 @@ impl<T: Occupant> Streams<T> {
             next_id: 0,
             exhausted_until: 0,
             is_closed: false,
+            is_served: true,
             opened: 0,
             closed_totals: Totals::default(),
         }
@@ -136,8 +144,8 @@ impl<T: Occupant> Streams<T> {
     /// Returns the entry of an open stream. Returns `None` if the stream is to be opened again.
     pub(super) fn get(&self, stream: &str, now: Nanos) -> Option<&Arc<Entry<T>>> {
         let entry = &self.open.get(stream)?.entry;
-        let is_outdated = entry.is_end_noted() && entry.can_reopen(now, self.idle_timeout);
-        (!is_outdated && !self.is_closed).then_some(entry)
+        let is_current = !self.is_closed && !entry.can_reopen(now, self.idle_timeout);
+        is_current.then_some(entry)
     }
 
     /// Returns the entry of an open stream for a query, which is not a use of the stream.
@@ -170,21 +178,26 @@ impl<T: Occupant> Streams<T> {
         stream: &StreamId,
         now: Nanos,
         effects: &mut Effects<T>,
-    ) -> Result<(Arc<Entry<T>>, Option<oneshot::Receiver<()>>), Refusal> {
+    ) -> Result<(Arc<Entry<T>>, Option<Excess>), Refusal> {
         match self.open(stream, now, effects) {
             Err(Refusal::Full) if self.when_full == WhenFull::Evict => {
                 let entry = self.insert(stream, now, effects);
-                let excess = self.open.len() > self.max_streams;
+                let excess = self.open.len() > self.max_streams && self.is_served;
                 Ok((entry, excess.then(|| self.waiters.push_excess())))
             }
             opened => Ok((opened?, None)),
         }
     }
 
-    /// Enqueues a caller that waits until a stream can be opened. Returns `None` if callers do not wait.
-    pub(super) fn wait(&mut self, stream: &StreamId) -> Option<oneshot::Receiver<Arc<Entry<T>>>> {
-        let waits = self.when_full == WhenFull::Evict && !self.is_closed;
-        waits.then(|| self.waiters.push(stream))
+    /// Enqueues a caller that waits until a stream can be opened.
+    pub(super) fn wait(
+        &mut self,
+        stream: &StreamId,
+    ) -> Result<oneshot::Receiver<Arc<Entry<T>>>, Refusal> {
+        if self.when_full == WhenFull::Reject {
+            return Err(Refusal::Full);
+        }
+        if self.is_served { Ok(self.waiters.push(stream)) } else { Err(Refusal::Abandoned) }
     }
 
     /// Returns the entry of a stream if it is open. Replaces it if its producer has ended.
@@ -335,6 +348,12 @@ impl<T: Occupant> Streams<T> {
     /// Closes the table: no stream is opened from now on. Waiting callers receive an error when the result is dropped.
     pub(super) fn close(&mut self) -> Waiters<T> {
         self.is_closed = true;
+        self.abandon()
+    }
+
+    /// Prevents callers from waiting. Those that are waiting receive an error when the result is dropped.
+    pub(super) fn abandon(&mut self) -> Waiters<T> {
+        self.is_served = false;
         std::mem::take(&mut self.waiters)
     }
 }
@@ -351,14 +370,11 @@ fn is_closable<T: Occupant>(slot: &mut Slot<T>, now: Nanos, pause: Nanos) -> boo
         || slot.entry.can_reopen(now, pause)
 }
 
-/// Notes whether a stream is idle or has ended. Returns `true` if its timeout has expired.
+/// Notes whether a stream is idle. Returns `true` if its timeout has expired.
 fn examine<T: Occupant>(slot: &mut Slot<T>, now: Nanos, timeout: Nanos) -> bool {
     let is_unused = is_unused(slot);
     match slot.entry.occupancy() {
-        Occupancy::Closed { .. } | Occupancy::Stopped { .. } => {
-            slot.entry.note_end(now);
-            slot.entry.can_reopen(now, timeout)
-        }
+        Occupancy::Closed { .. } | Occupancy::Stopped { .. } => slot.entry.can_reopen(now, timeout),
         Occupancy::Idle if is_unused => {
             let used = slot.entry.last_used();
             let since = *slot.idle_since.insert(match slot.idle_since {

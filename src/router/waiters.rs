@@ -5,6 +5,7 @@ use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
 
 use super::entry::Entry;
+use super::streams::Excess;
 use crate::stream::StreamId;
 
 /// Queue of callers that wait until a stream is idle. Callers that wait for the same stream share one place in the queue.
@@ -50,7 +51,7 @@ impl<T> Waiters<T> {
         receiver
     }
 
-    pub(super) fn push_excess(&mut self) -> oneshot::Receiver<()> {
+    pub(super) fn push_excess(&mut self) -> Excess {
         let (signal, receiver) = oneshot::channel();
         self.enqueue(Waiter::Excess(signal));
         receiver

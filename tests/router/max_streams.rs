@@ -181,6 +181,27 @@ async fn close_ends_waiting_send() {
     assert_eq!(closed.unwrap_err().count(), 1);
 }
 
+#[test]
+fn end_of_runtime_ends_waiting_send() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let service = MockService::delivering().with_round_trip(300 * SECOND);
+    let router = runtime.block_on(async { limited(1, &service) });
+    router.try_send_to("a", record(1)).unwrap();
+    let waiting = std::thread::spawn({
+        let router = router.clone();
+        move || futures::executor::block_on(router.send_to("b", record(2)))
+    });
+    std::thread::sleep(SECOND / 20);
+    drop(runtime);
+    for error in [
+        waiting.join().unwrap().unwrap_err(),
+        futures::executor::block_on(router.send_to("c", record(2))).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Abandoned);
+        assert_eq!(error.into_record(), Some(record(2)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_streams_use_few_places() {
     const STREAMS: usize = 500;

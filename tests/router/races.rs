@@ -88,18 +88,18 @@ async fn evict_while_sending(seed: u64) {
     let totals = router.status().totals;
     let sent = (SENDERS * RECORDS) as u64;
     assert_eq!((totals.accepted, totals.delivered), (sent, sent));
-    for stream in 0..STREAMS {
-        let name = format!("stream-{stream}");
-        let requests = service.requests();
-        for sender in 0..SENDERS {
-            let key = format!("sender-{sender}");
+    let requests = service.requests();
+    for (sender, expected) in expected.into_iter().enumerate() {
+        let key = format!("sender-{sender}");
+        for (stream, expected) in expected.into_iter().enumerate() {
+            let name = format!("stream-{stream}");
             let entries = requests.iter().filter(|request| request.stream().name() == name);
             let entries = entries.flat_map(|request| request.entries());
             let of_key = entries
                 .filter(|entry| entry.partition_key().is_some_and(|entry| entry.as_str() == key));
             let texts: Vec<_> =
                 of_key.map(|entry| String::from_utf8_lossy(entry.data()).into_owned()).collect();
-            assert_eq!(texts, expected[sender][stream], "{name}, {key}");
+            assert_eq!(texts, expected, "{name}, {key}");
         }
     }
 }

@@ -88,11 +88,23 @@ async fn stopped_stream_is_reopened_after_timeout() {
         let error = router.try_send_to("bad", record(3)).unwrap_err();
         assert_eq!((error.kind(), error.into_record()), (ErrorKind::Stopped, Some(record(3))));
     }
-    sleep(IDLE_TIMEOUT / 8).await;
+    sleep(IDLE_TIMEOUT / 8 - SECOND).await;
+    assert!(router.try_send_to("bad", record(3)).is_err());
+    sleep(SECOND).await;
     router.put_to("bad", record(4)).await.unwrap().await.unwrap();
     assert_eq!(sent_to(&service, "bad"), ["1", "4"]);
     let status = router.status();
     assert_eq!((status.opened, status.totals.accepted, status.totals.delivered), (2, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pause_begins_when_stream_stops() {
+    let (service, fixed) = fixable();
+    let router = route(&service);
+    router.put_to("bad", record(1)).await.unwrap().await.unwrap_err();
+    fixed.store(true, Ordering::Relaxed);
+    sleep(IDLE_TIMEOUT).await;
+    router.put_to("bad", record(2)).await.unwrap().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

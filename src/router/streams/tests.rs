@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -12,6 +12,7 @@ const SECOND: Nanos = 1_000_000_000;
 #[derive(Debug, Clone)]
 struct Fake {
     occupancy: Arc<Mutex<Occupancy>>,
+    ended_at: Arc<AtomicU64>,
     examined: Arc<AtomicUsize>,
 }
 
@@ -19,6 +20,10 @@ impl Occupant for Fake {
     fn occupancy(&self) -> Occupancy {
         self.examined.fetch_add(1, Ordering::Relaxed);
         *self.occupancy.lock().unwrap()
+    }
+
+    fn ended_at(&self) -> Nanos {
+        self.ended_at.load(Ordering::Relaxed)
     }
 
     fn totals(&self) -> Totals {
@@ -130,6 +135,7 @@ impl Table {
 fn occupy(entry: &Entry<Fake>) -> Fake {
     let new = || Fake {
         occupancy: Arc::new(Mutex::new(Occupancy::InUse)),
+        ended_at: Arc::default(),
         examined: Arc::new(AtomicUsize::new(0)),
     };
     entry.get_or_init(new).clone()
@@ -138,6 +144,11 @@ fn occupy(entry: &Entry<Fake>) -> Fake {
 impl Fake {
     fn set(&self, occupancy: Occupancy) {
         *self.occupancy.lock().unwrap() = occupancy;
+    }
+
+    fn end(&self, occupancy: Occupancy, now: Nanos) {
+        self.set(occupancy);
+        self.ended_at.store(now, Ordering::Relaxed);
     }
 }
 
@@ -184,7 +195,7 @@ fn reject_closes_no_stream() {
     let mut table = Table::new(1, WhenFull::Reject);
     table.open_idle("a");
     assert_eq!(table.open_entry("b").unwrap_err(), Refusal::Full);
-    assert!(table.streams.wait(&id("b")).is_none());
+    assert_eq!(table.streams.wait(&id("b")).unwrap_err(), Refusal::Full);
     let mut effects = Effects::default();
     let refused = table.streams.open_beyond(&id("b"), table.now, &mut effects);
     assert_eq!(refused.unwrap_err(), Refusal::Full);
@@ -235,7 +246,7 @@ fn cancelled_waiter_opens_no_stream() {
 fn cancelled_waiters_do_not_accumulate() {
     let mut table = Table::evicting(1);
     table.open("a");
-    let kept = table.streams.wait(&id("kept"));
+    let kept = table.streams.wait(&id("kept")).unwrap();
     for number in 0..10_000 {
         drop(table.streams.wait(&id(&number.to_string())));
         drop(table.streams.wait(&id("same")));
@@ -351,8 +362,8 @@ fn sweep_examines_all_streams_in_parts() {
 fn stopped_stream_is_reopened_after_timeout() {
     let mut table = Table::evicting(10);
     let stopped = table.open("a");
-    stopped.set(Occupancy::Stopped { is_empty: false });
     table.sweep_at(1);
+    stopped.end(Occupancy::Stopped { is_empty: false }, table.now);
     for seconds in [2, 8, 9, 100] {
         table.sweep_at(seconds);
         let entry = table.open_entry("a").unwrap();
@@ -369,8 +380,8 @@ fn stopped_stream_is_reopened_after_timeout() {
 fn stopped_stream_is_not_reopened_early() {
     let mut table = Table::evicting(1);
     let stopped = table.open("a");
-    stopped.set(Occupancy::Stopped { is_empty: true });
     table.sweep_at(1);
+    stopped.end(Occupancy::Stopped { is_empty: true }, table.now);
     for seconds in 2..9 {
         table.sweep_at(seconds);
         assert!(table.streams.get("a", table.now).is_some(), "{seconds} s");
@@ -384,9 +395,8 @@ fn stopped_stream_is_not_reopened_early() {
 fn closed_producer_is_replaced_once_empty() {
     let mut table = Table::evicting(10);
     let closed = table.open("a");
-    closed.set(Occupancy::Closed { is_empty: false });
+    closed.end(Occupancy::Closed { is_empty: false }, table.now);
     let entry = table.open_entry("a").unwrap();
-    entry.note_end(table.now);
     assert!(Arc::ptr_eq(&occupy(&entry).examined, &closed.examined));
     closed.set(Occupancy::Closed { is_empty: true });
     assert!(table.streams.get("a", table.now).is_none());
@@ -403,8 +413,23 @@ fn closed_table_opens_no_stream() {
     assert!(matches!(waiter.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(table.open_entry("a").unwrap_err(), Refusal::Closed);
     assert!(table.streams.get("a", table.now).is_none());
-    assert!(table.streams.wait(&id("b")).is_none());
+    assert!(table.streams.wait(&id("b")).is_err());
     assert!(table.streams.peek("a").is_some(), "its status and records remain available");
+}
+
+#[test]
+fn abandoned_table_lets_no_caller_wait() {
+    let mut table = Table::evicting(1);
+    let a = table.open("a");
+    let mut waiter = table.streams.wait(&id("b")).unwrap();
+    drop(table.streams.abandon());
+    assert!(matches!(waiter.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+    assert_eq!(table.streams.wait(&id("b")).unwrap_err(), Refusal::Abandoned);
+    assert!(table.open_beyond("c").is_none(), "the excess would never end");
+    a.set(Occupancy::Idle);
+    occupy(table.streams.peek("c").unwrap()).set(Occupancy::Idle);
+    table.open("d");
+    assert_eq!(table.closed, ["a", "c"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use kinesis_sink::{ErrorKind, Record, Router};
 use tokio::time::Instant;
 
 use super::fixtures::{builder, configured, id, record, route, sent_to};
+use crate::support::alloc;
 use crate::support::mock_service::MockService;
 
 #[tokio::test(start_paused = true)]
@@ -127,6 +128,29 @@ async fn invalid_record_is_returned() {
     let error = router.send_to("a", invalid.clone()).await.unwrap_err();
     assert_eq!((error.kind(), error.stream()), (ErrorKind::InvalidPartitionKey, Some(&id("a"))));
     assert_eq!(error.into_record(), Some(invalid));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lookup_of_open_stream_does_not_allocate() {
+    let router = route(&MockService::delivering());
+    let first = router.producer("a-stream").unwrap();
+    let before = alloc::reset_peak();
+    let second = router.producer("a-stream").unwrap();
+    assert_eq!(alloc::peak(), before);
+    drop((first, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_stream_uses_little_memory() {
+    const STREAMS: isize = 1_000;
+    const MAX_BYTES: isize = 20_000;
+    let router = route(&MockService::delivering());
+    let before = alloc::current();
+    for number in 0..STREAMS {
+        router.put_to(format!("stream-{number}"), record(number)).await.unwrap().await.unwrap();
+    }
+    let bytes = (alloc::current() - before) / STREAMS;
+    assert!(bytes < MAX_BYTES, "{bytes} bytes per stream");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! | topic                                                      | module                               |
 //! |------------------------------------------------------------|--------------------------------------|
 //! | send, receipts, errors, one client for all streams         | `handle`                             |
+//! | settings in configuration files, and their ranges          | `settings`                           |
 //! | opening on first use, `configure_stream`, build errors     | `open`                               |
 //! | idle streams are closed                                    | `idle`                               |
 //! | the maximum number of open streams, waiting calls          | `max_streams`                        |
@@ -27,5 +28,6 @@ mod open;
 mod races;
 mod refused;
 mod service;
+mod settings;
 mod sink;
 mod status;

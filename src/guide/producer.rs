@@ -41,7 +41,7 @@
 //! | `try_put(record)`, `try_send(record)` | no: returns [`Full`](crate::ErrorKind::Full) with the record | as `put` and `send` |
 //! | `stream.forward(producer.sink())` | yes | `()`, once every record sent before is settled; closes only that sink, not the producer |
 //! | `producer.put_all(stream)` | yes | a stream of outcomes, each with a context such as an offset |
-//! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | in `poll_ready` | the delivery |
+//! | [`tower::Service`](crate::Producer#impl-Service<Record>-for-Producer): `call(record).await` | in `poll_ready`, or in the response future | the delivery |
 //!
 //! The buffer is divided between the shards: while the shard of a record has used up its
 //! [share](crate::Producer#backpressure), the calls for this shard wait, and the others do not. Calls that wait for the

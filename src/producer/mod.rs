@@ -109,9 +109,9 @@ use crate::stream::StreamId;
 /// for them. `try_send` and `try_put` return [`ErrorKind::Full`](crate::ErrorKind::Full) if `send` would wait: if the
 /// share is used up, or if another task is waiting for it.
 ///
-/// The poll methods of [`ProducerSink`] and of the [`Service`](tower::Service) implementation do not know the next
-/// record, so they wait for the share of the handle's last record. The next record can exceed its share, but not the
-/// buffer.
+/// A [`ProducerSink`] does not know the next record in `poll_ready`, so it waits for the share of its last record. The
+/// next record can exceed its share, but not the buffer. In the [`Service`](tower::Service) implementation, a record
+/// waits for its share in the response future.
 ///
 /// A record that is larger than half of `buffer_bytes` waits only until half of `buffer_bytes` is free, so two such
 /// records can exceed the bound.

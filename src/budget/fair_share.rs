@@ -16,12 +16,14 @@ type Part = u64;
 
 const WHOLE: f64 = (1_u64 << 52) as f64;
 
+/// Part of the free common space up to which a member can grow: a quarter.
+const GROWTH: Part = 4;
+
 /// Divides bounds for records and bytes between members.
 ///
-/// A member can grow while the part that it holds is at most as large as the part that is free. A member that never
-/// releases anything therefore holds at most one half of the bounds, two such members hold at most one third each, and
-/// the others always find a free part. A member that holds nothing gets whatever is free. Parts that a member does not
-/// use are available to the others.
+/// Half of the bounds is divided equally: each member has a reserve that no other member can use. The rest is common
+/// space. A member can use it while it uses at most a quarter as much as is free, so each member that never releases
+/// anything takes at most a fifth of what the others have left. A member that holds nothing gets whatever is free.
 ///
 /// Each member has a queue of waiters, which are served in the order of arrival. When space is released, the waiting
 /// member with the smallest part is served first, and among equal parts the one that was served least recently.
@@ -31,6 +33,12 @@ pub(super) struct FairShare {
     /// Factors that convert a number of records and of bytes into a [`Part`].
     scale: (f64, f64),
     used: Size,
+    /// Space that each member has for itself.
+    reserve: Size,
+    /// Number of members for which there are reserves: a power of two, so that the reserve rarely changes.
+    reserves: usize,
+    /// Common space that is in use: the sizes of the members beyond their reserves.
+    common_used: Size,
     members: Vec<Member>,
     unused: Vec<MemberId>,
     /// Members with waiters.
@@ -72,7 +80,9 @@ struct Waiter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fit {
-    Fits,
+    /// The request fits into the reserve of the member.
+    Reserve,
+    Common,
     /// The member already holds its share.
     Share,
     /// Less is free than the request needs.
@@ -101,6 +111,9 @@ impl FairShare {
             bounds,
             scale: (WHOLE / bounds.records.max(1) as f64, WHOLE / bounds.bytes.max(1) as f64),
             used: Size::default(),
+            reserve: Size::default(),
+            reserves: 0,
+            common_used: Size::default(),
             members: Vec::new(),
             unused: Vec::new(),
             waiting: BTreeSet::new(),
@@ -114,19 +127,52 @@ impl FairShare {
 
     /// Adds a member and returns its number.
     pub(super) fn add(&mut self) -> MemberId {
-        self.unused.pop().unwrap_or_else(|| {
-            self.members.push(Member::default());
-            self.members.len() - 1
-        })
+        let id = self.unused.pop().unwrap_or(self.members.len());
+        self.extend(id);
+        self.set_reserves();
+        id
     }
 
     /// Removes a member and releases all that it holds. The member must not have waiters.
     pub(super) fn remove(&mut self, id: MemberId) -> Vec<Waker> {
-        let member = std::mem::take(&mut self.members[id]);
-        debug_assert!(member.waiters.is_empty(), "a waiter keeps its member");
-        self.used -= member.used;
+        debug_assert!(!self.is_waiting(id), "a waiter keeps its member");
+        self.subtract_used(id, self.used_by(id));
+        self.members[id] = Member::default();
         self.unused.push(id);
+        self.set_reserves();
         self.grant()
+    }
+
+    fn extend(&mut self, id: MemberId) {
+        if id >= self.members.len() {
+            self.members.resize_with(id + 1, Member::default);
+            self.set_reserves();
+        }
+    }
+
+    /// Divides half of the bounds if the number of members has changed by a lot.
+    fn set_reserves(&mut self) {
+        let members = self.members.len() - self.unused.len();
+        if members <= self.reserves && members * 4 >= self.reserves {
+            return;
+        }
+        self.reserves = members.next_power_of_two();
+        let Size { records, bytes } = self.bounds;
+        let parts = 2 * self.reserves;
+        self.reserve = Size { records: records / parts, bytes: bytes / parts };
+        self.common_used = Size::default();
+        for member in &self.members {
+            self.common_used += beyond(member.used, self.reserve);
+        }
+    }
+
+    /// Returns the common space: the bounds without the reserves of all members.
+    fn common(&self) -> Size {
+        let members = self.members.len() - self.unused.len();
+        Size {
+            records: self.bounds.records - self.reserve.records * members,
+            bytes: self.bounds.bytes - self.reserve.bytes * members,
+        }
     }
 
     /// Sets whether members are limited to their share. Without shares, only the bounds apply.
@@ -147,8 +193,9 @@ impl FairShare {
         match self.fit(id, bytes) {
             Fit::Full => return Err(AcquireError::Full),
             Fit::Share => return Err(AcquireError::Share),
-            Fit::Fits if self.is_waiting(id) || is_reserved => return Err(AcquireError::Share),
-            Fit::Fits => {}
+            Fit::Common if is_reserved => return Err(AcquireError::Share),
+            Fit::Reserve | Fit::Common if self.is_waiting(id) => return Err(AcquireError::Share),
+            Fit::Reserve | Fit::Common => {}
         }
         self.permits += 1;
         self.next_ticket += 1;
@@ -268,17 +315,30 @@ impl FairShare {
     }
 
     fn fit(&self, id: MemberId, bytes: usize) -> Fit {
-        let mut used = self.used;
-        used.add_record(bytes);
-        if used.records > self.bounds.records || used.bytes > self.bounds.bytes {
-            return Fit::Full;
+        let held = self.used_by(id);
+        let mut grown = held;
+        grown.add_record(bytes);
+        if !self.has_shares {
+            let mut used = self.used;
+            used.add_record(bytes);
+            return if is_within(used, self.bounds) { Fit::Common } else { Fit::Full };
         }
-        let mut held = self.used_by(id);
-        if !self.has_shares || held == Size::default() {
-            return Fit::Fits;
+        if is_within(grown, self.reserve) {
+            return Fit::Reserve;
         }
-        held.add_record(bytes);
-        if self.part(held) <= self.free_part(used) { Fit::Fits } else { Fit::Share }
+        let common_held = beyond(grown, self.reserve);
+        let mut common_used = self.common_used;
+        common_used += common_held;
+        common_used -= beyond(held, self.reserve);
+        if !is_within(common_used, self.common()) {
+            Fit::Full
+        } else if held == Size::default()
+            || self.part(common_held).saturating_mul(GROWTH) <= self.free_part(common_used)
+        {
+            Fit::Common
+        } else {
+            Fit::Share
+        }
     }
 
     /// Serves waiters until the next one does not fit. Returns the wakers of those that were served.
@@ -289,16 +349,15 @@ impl FairShare {
             return wakers;
         }
         while let Some((id, ticket)) = self.next_to_serve() {
+            self.reserved = None;
             let next_ticket = self.next_ticket;
             self.next_ticket += 1;
             let served = self.update(id, |member| {
-                let waiter = member.waiters.remove(&ticket)?;
                 member.served = next_ticket;
-                member.used.add_record(waiter.bytes);
-                Some(waiter)
+                member.waiters.remove(&ticket)
             });
             if let Some(Waiter { bytes, waker }) = served {
-                self.used.add_record(bytes);
+                self.add_used(id, Size { records: 1, bytes });
                 self.permits += 1;
                 wakers.push(waker);
             }
@@ -307,20 +366,24 @@ impl FairShare {
     }
 
     fn next_to_serve(&mut self) -> Option<(MemberId, Ticket)> {
-        let free = self.free_part(self.used);
+        // The set is in the order of parts. Members with more than this part hold their share.
+        let reserve = self.part(self.reserve);
+        let largest = reserve + self.free_part(self.common_used) / GROWTH;
         for &member in &self.waiting {
             let WaitingMember { part, ticket, id, .. } = member;
-            // The set is in the order of parts, so the remaining members hold their share as well.
-            if self.has_shares && part > free {
-                return None;
+            let is_last = match self.reserved {
+                None => part > largest,
+                // Only requests that fit into a reserve are served before the reserved one.
+                Some(_) => part >= reserve,
+            };
+            if self.has_shares && is_last {
+                break;
             }
             match self.fit(id, self.members[id].waiters[&ticket].bytes) {
-                Fit::Fits => return Some((id, ticket)),
-                Fit::Share => {}
-                Fit::Full => {
-                    self.reserved = Some(member);
-                    return None;
-                }
+                Fit::Reserve => return Some((id, ticket)),
+                Fit::Common if self.reserved.is_none() => return Some((id, ticket)),
+                Fit::Full if self.reserved.is_none() => self.reserved = Some(member),
+                Fit::Common | Fit::Share | Fit::Full => {}
             }
         }
         None
@@ -328,19 +391,33 @@ impl FairShare {
 
     fn add_used(&mut self, id: MemberId, size: Size) {
         self.used += size;
-        self.update(id, |member| member.used += size);
+        let (before, after) = self.update(id, |member| {
+            let before = member.used;
+            member.used += size;
+            (before, member.used)
+        });
+        self.move_common(before, after);
     }
 
     fn subtract_used(&mut self, id: MemberId, size: Size) {
         self.used -= size;
-        self.update(id, |member| member.used -= size);
+        let (before, after) = self.update(id, |member| {
+            let before = member.used;
+            member.used -= size;
+            (before, member.used)
+        });
+        self.move_common(before, after);
+    }
+
+    /// Updates the common space in use after the size of a member has changed.
+    fn move_common(&mut self, before: Size, after: Size) {
+        self.common_used += beyond(after, self.reserve);
+        self.common_used -= beyond(before, self.reserve);
     }
 
     /// Changes a member and keeps its position among the waiting members up to date.
     fn update<T>(&mut self, id: MemberId, change: impl FnOnce(&mut Member) -> T) -> T {
-        if id >= self.members.len() {
-            self.members.resize_with(id + 1, Member::default);
-        }
+        self.extend(id);
         if let Some(key) = self.key(id) {
             self.waiting.remove(&key);
         }
@@ -368,13 +445,24 @@ impl FairShare {
         (size.records as f64 * records).max(size.bytes as f64 * bytes) as Part
     }
 
-    /// Returns the free part if `used` is in use: the smaller of the fractions of records and bytes.
-    fn free_part(&self, used: Size) -> Part {
+    /// Returns the free part of the common space: the smaller of the fractions of records and bytes.
+    fn free_part(&self, common_used: Size) -> Part {
         let (records, bytes) = self.scale;
-        let free_records = self.bounds.records.saturating_sub(used.records) as f64 * records;
-        let free_bytes = self.bounds.bytes.saturating_sub(used.bytes) as f64 * bytes;
-        free_records.min(free_bytes) as Part
+        let free = beyond(self.common(), common_used);
+        (free.records as f64 * records).min(free.bytes as f64 * bytes) as Part
     }
+}
+
+/// Returns the part of a size that exceeds a limit, separately for records and bytes.
+fn beyond(size: Size, limit: Size) -> Size {
+    Size {
+        records: size.records.saturating_sub(limit.records),
+        bytes: size.bytes.saturating_sub(limit.bytes),
+    }
+}
+
+fn is_within(size: Size, limit: Size) -> bool {
+    size.records <= limit.records && size.bytes <= limit.bytes
 }
 
 #[cfg(test)]

@@ -57,8 +57,8 @@ async fn stuck_producers_leave_capacity_to_others() {
     let budget = records_budget(1_200);
     let stuck = MockService::delivering().with_round_trip(STUCK);
     let [first, second] = ["first", "second"].map(|stream| produce(stream, &budget, &stuck));
-    assert_eq!(fill(&first), 600, "half of the budget");
-    assert_eq!(fill(&second), 300, "half of the rest");
+    // The reserve of each is 300. Of the common 600, each takes a fifth of what is free.
+    assert_eq!((fill(&first), fill(&second)), (300 + 120, 300 + 96));
     let service = MockService::delivering();
     let healthy = produce("healthy", &budget, &service);
     for record in records(0..5_000) {
@@ -67,7 +67,7 @@ async fn stuck_producers_leave_capacity_to_others() {
     }
     healthy.close().await.unwrap();
     assert_eq!(service.delivered().len(), 5_000);
-    assert_eq!(budget.buffered().records, 900);
+    assert_eq!(budget.buffered().records, 816);
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +80,7 @@ async fn budget_bounds_bytes_of_all_producers() {
         let _ = producer.try_send(Record::from(("key", vec![b'.'; 997])));
         assert!(budget.buffered().bytes <= 100_000);
     }
-    assert!(budget.buffered().bytes >= 95_000, "work-conserving: {:?}", budget.buffered());
+    assert!(budget.buffered().bytes >= 85_000, "most of it is used: {:?}", budget.buffered());
     for producer in &producers {
         assert!(producer.status().buffered().records >= 4, "{:?}", producer.status());
     }
@@ -225,15 +225,15 @@ async fn aborted_driver_releases_budget() {
     let sink = builder("example", &budget).build_with(service).unwrap();
     let (producer, driver) = sink.into_producer();
     let driver = tokio::spawn(driver);
-    assert_eq!(fill(&producer), 5);
+    assert_eq!(fill(&producer), 6);
     sleep(Duration::from_millis(1)).await;
     assert_eq!(budget.in_flight(), 1);
     driver.abort();
     producer.closed().await;
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(budget.buffered().records, 5, "the records count until they are taken");
+    assert_eq!(budget.buffered().records, 6, "the records count until they are taken");
     let error = producer.close().await.unwrap_err();
-    assert_eq!((error.kind(), error.undelivered().len()), (ErrorKind::Abandoned, 5));
+    assert_eq!((error.kind(), error.undelivered().len()), (ErrorKind::Abandoned, 6));
     assert_eq!((budget.buffered().records, budget.in_flight()), (0, 0));
 }
 
@@ -243,12 +243,12 @@ async fn stopped_producer_counts_until_taken() {
     let service = MockService::failing(usize::MAX, "ResourceNotFoundException");
     let take = produce("taken", &budget, &service);
     let dropped = produce("dropped", &budget, &service);
-    assert_eq!((fill(&take), fill(&dropped)), (5, 2));
+    assert_eq!((fill(&take), fill(&dropped)), (3, 3));
     future::join(take.closed(), dropped.closed()).await;
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(budget.buffered().records, 7);
-    assert_eq!(take.take_failed().await.len(), 5);
-    assert_eq!(budget.buffered().records, 2);
+    assert_eq!(budget.buffered().records, 6);
+    assert_eq!(take.take_failed().await.len(), 3);
+    assert_eq!(budget.buffered().records, 3);
     drop(dropped);
     assert_eq!(budget.buffered().records, 0);
 }
@@ -349,7 +349,7 @@ async fn stuck_requests_leave_slots_to_others() {
         }
         sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(budget.in_flight(), 6, "half of the slots, and half of the rest");
+    assert_eq!(budget.in_flight(), 4, "the reserves of two members");
     let service = MockService::delivering();
     let healthy: Vec<_> = (0..4)
         .map(|n| {
@@ -364,7 +364,7 @@ async fn stuck_requests_leave_slots_to_others() {
         }
     }
     future::try_join_all(healthy.iter().map(Producer::flush)).await.unwrap();
-    assert_eq!(start.elapsed(), 20 * ROUND_TRIP, "40 requests in two slots");
+    assert_eq!(start.elapsed(), 10 * ROUND_TRIP, "40 requests in four slots");
     let streams = service.requests().into_iter().map(|request| request.stream().to_string());
     let first: std::collections::BTreeSet<_> = streams.take(4).collect();
     assert_eq!(first.len(), 4, "each stream sends a request before any sends a second one");

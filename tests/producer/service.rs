@@ -107,7 +107,7 @@ async fn cloned_services_wait_for_share_of_shard() {
     for response in &mut waiting {
         assert!(response.now_or_never().is_none());
     }
-    assert_eq!(producer.status().buffered().records, 50, "half of the buffer");
+    assert_eq!(producer.status().buffered().records, 22, "the share of the shard");
     let delivery = timeout(Duration::from_millis(2_100), call(&other)).await;
     delivery.expect("the other shard has capacity").unwrap();
     // Responses that are dropped before their records are accepted drop the records.

@@ -182,7 +182,7 @@ pub struct Settings {
     ///
     /// The number includes records in flight and failed records that have not been taken. While the buffer is full, the
     /// sink applies backpressure to the source. A producer divides the buffer [between the
-    /// shards](crate::Producer#backpressure), so that one shard has at most half of it.
+    /// shards](crate::Producer#backpressure), so that one shard cannot fill it.
     /// [`effective_buffer_records`](Self::effective_buffer_records) returns the value that is in effect.
     ///
     /// Each buffered record uses about 160 bytes of memory in addition to its payload. With aggregation, it uses 200 to

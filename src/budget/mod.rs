@@ -21,11 +21,11 @@
 //! let orders = KinesisSink::builder("orders").with_budget(&budget).build(&orders_client)?.spawn();
 //! let clicks = KinesisSink::builder("clicks").with_budget(&budget).build(&clicks_client)?.spawn();
 //!
-//! // The stream `orders` has an outage. Its producer gets at most half of the budget.
+//! // The stream `orders` has an outage. Its producer gets its reserve of 250 records, and a fifth of the common 500.
 //! while orders.try_send(Record::from("an order")).is_ok() {}
-//! assert_eq!(budget.buffered().records, 500);
+//! assert_eq!(budget.buffered().records, 350);
 //!
-//! // The other producer uses the remaining half.
+//! // The other producer uses the rest.
 //! for number in 0..5_000 {
 //!     clicks.send(Record::from(format!("click {number}"))).await?;
 //! }
@@ -36,18 +36,22 @@
 //!
 //! # Fair share
 //!
-//! The part of a member is the fraction of the budget that its records use: the larger one of the fractions of
-//! [`buffer_records`](BudgetSettings::buffer_records) and of [`buffer_bytes`](BudgetSettings::buffer_bytes). A record
-//! is accepted if, afterwards, the part of its member is at most as large as the part that is free. A member without
-//! records gets whatever is free. This rule has the following effects:
+//! Half of the budget is divided equally between the members: each member has a *reserve* that no other member can use.
+//! The number of reserves is the number of members, rounded up to a power of two. The rest of the budget is common
+//! space. A member uses its reserve first. Then it can use common space as long as it uses at most a quarter as much as
+//! is free afterwards. A member without records gets whatever common space is free.
 //!
-//! - A single active member uses up to one half of the budget.
-//! - `k` members that grow at equal rates use up to one part of `k + 1` each, and one part remains free. All of the
-//!   budget except for this part is in use whenever there are enough records.
-//! - A member that does not make progress, for example because its stream has an outage, keeps its part, and the others
-//!   divide the rest. If members stop making progress one after another, each of them keeps at most half of what was
-//!   free, so the part of the others is halved each time. To limit the part of a single member further, lower its own
-//!   bounds.
+//! The rule applies to the larger one of two fractions: that of
+//! [`buffer_records`](BudgetSettings::buffer_records) and that of [`buffer_bytes`](BudgetSettings::buffer_bytes). It
+//! has the following effects:
+//!
+//! - A member that does not make progress, for example because its stream has an outage, keeps its reserve and at most
+//!   a fifth of the common space that the others have left. It cannot use the reserves of the others. Ten such members
+//!   of 20 leave more than a fifth of the budget to the other ten.
+//! - Members that are all busy use almost everything: 16 of them use more than 80 % of the budget.
+//! - A single busy member uses its reserve and a fifth of the common space, and waits although the rest is free.
+//!   The default budget is large enough for this: 10 % of it are 10,000 records or 6.4 MiB. To limit a member
+//!   further, lower its own bounds.
 //! - A member that holds more than its share does not lose records. It accepts no new ones until its part is small
 //!   enough.
 //!
@@ -56,9 +60,8 @@
 //! made. If the next record needs more than what is free, smaller records of members with the same or a larger part do
 //! not overtake it.
 //!
-//! Requests in flight are divided in the same way: a member sends a further request only while it has at most as many
-//! requests in flight as there are free slots. Requests that take long, such as those that time out, therefore do not
-//! use up all slots. A waiting member with few requests in flight is served before one with many.
+//! Requests in flight are divided by the same rule. Requests that take long, such as those that time out, therefore do
+//! not use up all slots. A waiting member with few requests in flight is served before one with many.
 //!
 //! A producer divides its own buffer between the shards of its stream by the same rule, as described under
 //! [backpressure](crate::Producer#backpressure).

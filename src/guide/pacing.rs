@@ -38,9 +38,8 @@
 //! A busy shard delays only its own records as long as the buffer has capacity. Memory is bounded, so a permanent
 //! overload uses up any buffer:
 //!
-//! - A [`Producer`](crate::Producer#backpressure) divides its buffer between the shards. A busy shard uses at most half
-//!   of it, `k` busy shards at most one part of `k + 1` each, and the rest stays free for the other shards. Only tasks
-//!   that send to a busy shard wait.
+//! - A [`Producer`](crate::Producer#backpressure) divides its buffer between the shards. A busy shard uses its
+//!   share, and the rest stays free for the other shards. Only tasks that send to a busy shard wait.
 //! - A source that is forwarded returns its records in order, so it waits while its next record does not fit. It is
 //!   limited by its hottest shard: if half of its records are for one shard that accepts 1,000 records per second, all
 //!   shards together receive 2,000. A larger [buffer](crate::Settings::buffer_records) absorbs bursts. To avoid the

@@ -127,17 +127,15 @@
 //! # Budget
 //!
 //! A [`Budget`](crate::budget::Budget) bounds the buffered records, their bytes and the requests in flight of all
-//! streams together. Each stream can use any part of the budget that is free, up to its own bounds. As the budget is
-//! used up, its [fair-share rule](crate::budget#fair-share) limits the streams that hold the largest parts:
+//! streams together. Its [fair-share rule](crate::budget#fair-share) divides it between the open streams:
 //!
-//! - A stream gets more only while it holds at most as much as is free. A throttled stream, or one with an outage,
-//!   therefore holds at most one half of the budget.
-//! - If `k` streams stop making progress while they grow at equal rates, each of them holds one part of `k + 1`, and
-//!   one part remains for the others. If they stop one after another, each of them takes at most half of what is free.
+//! - Half of the budget is divided equally. Each stream has a reserve that no other stream can use.
+//! - The rest is common space. A stream can use it as long as it uses at most a quarter as much as is free afterwards. A
+//!   throttled stream, or one with an outage, therefore takes at most a fifth of what the others have left.
 //! - A stream that holds nothing gets whatever is free. Streams that wait are served in the order of the parts that
 //!   they hold, the smallest first.
 //!
-//! The rule also applies to requests in flight: streams whose requests time out use at most the same part of
+//! The rule also applies to requests in flight: streams whose requests time out do not use up
 //! [`max_in_flight`](crate::budget::BudgetSettings::max_in_flight).
 //!
 //! ```
@@ -158,7 +156,7 @@
 //!
 //! // The stream `orders` has an outage.
 //! while router.try_send_to("orders", Record::from("an order")).is_ok() {}
-//! assert_eq!(router.status().buffered().records, 500);
+//! assert_eq!(router.status().buffered().records, 600);
 //!
 //! for number in 0..5_000 {
 //!     router.send_to("clicks", Record::from(format!("click {number}"))).await?;
@@ -167,14 +165,13 @@
 //! # }
 //! ```
 //!
-//! With many streams, also lower the bounds of the individual stream,
-//! [`buffer_records`](crate::Settings::buffer_records) and [`buffer_bytes`](crate::Settings::buffer_bytes) in
-//! `defaults`. If they are a tenth of the budget, five stuck streams hold at most half of it.
+//! To limit a stream further, lower its own bounds, [`buffer_records`](crate::Settings::buffer_records) and
+//! [`buffer_bytes`](crate::Settings::buffer_bytes).
 //!
 //! # Busy shards
 //!
-//! Within a stream, the rule divides the producer's buffer between the shards. A throttled or busy shard holds at most
-//! half of the buffer, and `k` shards hold one part of `k + 1` each, as above. Calls for the same shard wait in the
+//! Within a stream, the rule divides the producer's buffer between the shards, so that a throttled or busy shard does
+//! not fill it. Calls for the same shard wait in the
 //! order in which they were made. Calls for other shards do not wait for them, and records without a partition key are
 //! sent to a shard that has capacity:
 //!

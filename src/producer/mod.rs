@@ -99,10 +99,10 @@ use crate::stream::StreamId;
 /// processes them, and failed records count until they are taken.
 ///
 /// As soon as the producer knows the shards of the stream, it divides the buffer between them by the [fair-share
-/// rule](crate::budget#fair-share): a record is accepted if, afterwards, its shard has at most as much of the buffer as
-/// is free. A shard that is throttled, or that gets most of the records, therefore has at most one half of the buffer,
-/// and records for the other shards are accepted. Records without a partition key are sent to a shard that has
-/// capacity. Records whose shard is not known have a share in common.
+/// rule](crate::budget#fair-share): each shard has a reserve, and can use a part of the rest. A shard that is
+/// throttled, or that gets most of the records, therefore has only a part of the buffer, and records for the other
+/// shards are accepted. Records without a partition key are sent to a shard that has capacity. Records whose shard is
+/// not known have a share in common.
 ///
 /// `send` and `put` wait while the share of the record's shard is used up. Waiting calls for the same shard are served
 /// in the order in which they were made, so that a busy task cannot starve others. Calls for other shards do not wait

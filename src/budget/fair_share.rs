@@ -16,14 +16,17 @@ type Part = u64;
 
 const WHOLE: f64 = (1_u64 << 52) as f64;
 
-/// Part of the free common space up to which a member can grow: a quarter.
-const GROWTH: Part = 4;
+/// Minimum number of members for which a budget has reserves, because members can be added later.
+pub(super) const MIN_RESERVES: usize = 16;
 
 /// Divides bounds for records and bytes between members.
 ///
-/// Half of the bounds is divided equally: each member has a reserve that no other member can use. The rest is common
-/// space. A member can use it while it uses at most a quarter as much as is free, so each member that never releases
-/// anything takes at most a fifth of what the others have left. A member that holds nothing gets whatever is free.
+/// Half of the bounds is divided into equal reserves, one for each member. The rest is common space. A member can use it
+/// as long as it uses at most as much as is free afterwards, so a member that never releases anything takes at most half
+/// of what the others have left. A member that holds nothing gets whatever is free.
+///
+/// Members can already use the space of a reserve when it is created. Until it is free, the rule for the common space
+/// applies to all of the space.
 ///
 /// Each member has a queue of waiters, which are served in the order of arrival. When space is released, the waiting
 /// member with the smallest part is served first, and among equal parts the one that was served least recently.
@@ -35,8 +38,9 @@ pub(super) struct FairShare {
     used: Size,
     /// Space that each member has for itself.
     reserve: Size,
-    /// Number of members for which there are reserves: a power of two, so that the reserve rarely changes.
+    /// Number of members for which there are reserves. There can be fewer members.
     reserves: usize,
+    min_reserves: usize,
     /// Common space that is in use: the sizes of the members beyond their reserves.
     common_used: Size,
     members: Vec<Member>,
@@ -106,13 +110,14 @@ pub(crate) enum AcquireError {
 }
 
 impl FairShare {
-    pub(super) fn new(bounds: Size) -> Self {
+    pub(super) fn new(bounds: Size, min_reserves: usize) -> Self {
         Self {
             bounds,
             scale: (WHOLE / bounds.records.max(1) as f64, WHOLE / bounds.bytes.max(1) as f64),
             used: Size::default(),
             reserve: Size::default(),
             reserves: 0,
+            min_reserves,
             common_used: Size::default(),
             members: Vec::new(),
             unused: Vec::new(),
@@ -125,12 +130,15 @@ impl FairShare {
         }
     }
 
-    /// Adds a member and returns its number.
-    pub(super) fn add(&mut self) -> MemberId {
+    /// Adds a member and returns its number. Also returns the wakers of the requests that are granted as a result,
+    /// because the common space can grow.
+    pub(super) fn add(&mut self) -> (MemberId, Vec<Waker>) {
         let id = self.unused.pop().unwrap_or(self.members.len());
-        self.extend(id);
-        self.set_reserves();
-        id
+        if id == self.members.len() {
+            self.members.push(Member::default());
+        }
+        self.resize_reserves();
+        (id, self.grant())
     }
 
     /// Removes a member and releases all that it holds. The member must not have waiters.
@@ -139,24 +147,21 @@ impl FairShare {
         self.subtract_used(id, self.used_by(id));
         self.members[id] = Member::default();
         self.unused.push(id);
-        self.set_reserves();
+        self.resize_reserves();
         self.grant()
     }
 
-    fn extend(&mut self, id: MemberId) {
-        if id >= self.members.len() {
-            self.members.resize_with(id + 1, Member::default);
-            self.set_reserves();
+    /// Changes the number of reserves if there are more members, or fewer than a quarter as many. The number is a power
+    /// of two, so that the members are seldom counted again.
+    fn resize_reserves(&mut self) {
+        let members = (self.members.len() - self.unused.len()).max(self.min_reserves);
+        if members > self.reserves || members * 4 < self.reserves {
+            self.set_reserves(members.next_power_of_two());
         }
     }
 
-    /// Divides half of the bounds if the number of members has changed by a lot.
-    fn set_reserves(&mut self) {
-        let members = self.members.len() - self.unused.len();
-        if members <= self.reserves && members * 4 >= self.reserves {
-            return;
-        }
-        self.reserves = members.next_power_of_two();
+    fn set_reserves(&mut self, reserves: usize) {
+        self.reserves = reserves;
         let Size { records, bytes } = self.bounds;
         let parts = 2 * self.reserves;
         self.reserve = Size { records: records / parts, bytes: bytes / parts };
@@ -166,18 +171,23 @@ impl FairShare {
         }
     }
 
-    /// Returns the common space: the bounds without the reserves of all members.
+    /// Returns the common space: the bounds without the reserves.
     fn common(&self) -> Size {
-        let members = self.members.len() - self.unused.len();
         Size {
-            records: self.bounds.records - self.reserve.records * members,
-            bytes: self.bounds.bytes - self.reserve.bytes * members,
+            records: self.bounds.records - self.reserve.records * self.reserves,
+            bytes: self.bounds.bytes - self.reserve.bytes * self.reserves,
         }
     }
 
-    /// Sets whether members are limited to their share. Without shares, only the bounds apply.
-    pub(super) fn set_shares(&mut self, has_shares: bool) -> Vec<Waker> {
-        if self.has_shares == has_shares {
+    /// Sets the number of members, of which none is ever removed, and whether they are limited to their share. Without
+    /// shares, only the bounds apply.
+    pub(super) fn set_members(&mut self, members: usize, has_shares: bool) -> Vec<Waker> {
+        let is_larger = members > self.members.len();
+        if is_larger {
+            self.members.resize_with(members, Member::default);
+            self.set_reserves(members);
+        }
+        if self.has_shares == has_shares && !is_larger {
             return Vec::new();
         }
         self.has_shares = has_shares;
@@ -205,15 +215,19 @@ impl FairShare {
         Ok(())
     }
 
-    /// Queues a request of one record. [`poll`](Self::poll) returns its state.
-    pub(super) fn enqueue(&mut self, id: MemberId, bytes: usize, waker: Waker) -> Ticket {
+    /// Queues a request of one record. [`poll`](Self::poll) returns its state. Also returns the wakers of the requests
+    /// that are granted as a result.
+    pub(super) fn enqueue(
+        &mut self,
+        id: MemberId,
+        bytes: usize,
+        waker: Waker,
+    ) -> (Ticket, Vec<Waker>) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.update(id, |member| member.waiters.insert(ticket, Waiter { bytes, waker }));
-        // Sets the reservation if the new waiter is the next one and needs more than what is free.
-        let woken = self.grant();
-        debug_assert!(woken.is_empty(), "a request that fits is not queued");
-        ticket
+        // The new waiter can be the next one, and need more than what is free.
+        (ticket, self.grant())
     }
 
     /// Returns the state of a queued request. A waker that is no longer needed is returned, because dropping it can run
@@ -302,6 +316,16 @@ impl FairShare {
         self.used
     }
 
+    /// Returns `true` if a request would exceed the share of its member.
+    pub(super) fn exceeds_share(&self, id: MemberId, bytes: usize) -> bool {
+        self.fit(id, bytes) == Fit::Share
+    }
+
+    /// Returns `true` if a request fits, regardless of waiters.
+    pub(super) fn fits(&self, id: MemberId, bytes: usize) -> bool {
+        matches!(self.fit(id, bytes), Fit::Reserve | Fit::Common)
+    }
+
     fn used_by(&self, id: MemberId) -> Size {
         self.members.get(id).map_or(Size::default(), |member| member.used)
     }
@@ -318,10 +342,17 @@ impl FairShare {
         let held = self.used_by(id);
         let mut grown = held;
         grown.add_record(bytes);
+        let mut used = self.used;
+        used.add_record(bytes);
+        if !is_within(used, self.bounds) {
+            return Fit::Full;
+        }
         if !self.has_shares {
-            let mut used = self.used;
-            used.add_record(bytes);
-            return if is_within(used, self.bounds) { Fit::Common } else { Fit::Full };
+            return Fit::Common;
+        }
+        if self.is_overcommitted() {
+            let has_share = self.part(grown) <= self.free_part(used, self.bounds);
+            return if has_share || held == Size::default() { Fit::Common } else { Fit::Share };
         }
         if is_within(grown, self.reserve) {
             return Fit::Reserve;
@@ -333,7 +364,7 @@ impl FairShare {
         if !is_within(common_used, self.common()) {
             Fit::Full
         } else if held == Size::default()
-            || self.part(common_held).saturating_mul(GROWTH) <= self.free_part(common_used)
+            || self.part(common_held) <= self.free_part(common_used, self.common())
         {
             Fit::Common
         } else {
@@ -368,7 +399,11 @@ impl FairShare {
     fn next_to_serve(&mut self) -> Option<(MemberId, Ticket)> {
         // The set is in the order of parts. Members with more than this part hold their share.
         let reserve = self.part(self.reserve);
-        let largest = reserve + self.free_part(self.common_used) / GROWTH;
+        let largest = if self.is_overcommitted() {
+            self.free_part(self.used, self.bounds)
+        } else {
+            reserve + self.free_part(self.common_used, self.common())
+        };
         for &member in &self.waiting {
             let WaitingMember { part, ticket, id, .. } = member;
             let is_last = match self.reserved {
@@ -417,7 +452,6 @@ impl FairShare {
 
     /// Changes a member and keeps its position among the waiting members up to date.
     fn update<T>(&mut self, id: MemberId, change: impl FnOnce(&mut Member) -> T) -> T {
-        self.extend(id);
         if let Some(key) = self.key(id) {
             self.waiting.remove(&key);
         }
@@ -445,11 +479,17 @@ impl FairShare {
         (size.records as f64 * records).max(size.bytes as f64 * bytes) as Part
     }
 
-    /// Returns the free part of the common space: the smaller of the fractions of records and bytes.
-    fn free_part(&self, common_used: Size) -> Part {
+    /// Returns the part that is free if `used` of `space` is used: the smaller of the fractions of records and bytes.
+    fn free_part(&self, used: Size, space: Size) -> Part {
         let (records, bytes) = self.scale;
-        let free = beyond(self.common(), common_used);
+        let free = beyond(space, used);
         (free.records as f64 * records).min(free.bytes as f64 * bytes) as Part
+    }
+
+    /// Returns `true` if members use more than the common space, so that the reserves of others are not free. This is
+    /// possible if they used the space before the reserves were created, and if records were charged beyond the bounds.
+    fn is_overcommitted(&self) -> bool {
+        !is_within(self.common_used, self.common())
     }
 }
 

@@ -58,6 +58,11 @@ impl Member {
         MemberAcquire { acquire, member: self.clone() }
     }
 
+    /// Returns `true` if a record would exceed the share of the member.
+    pub(crate) fn exceeds_share(&self, size: usize) -> bool {
+        self.buffer().exceeds_share(self.buffer, self.permit_bytes(size))
+    }
+
     /// Returns `true` if a record waits for capacity.
     pub(crate) fn is_waiting(&self) -> bool {
         self.buffer().is_waiting(self.buffer)

@@ -120,8 +120,8 @@ impl Budget {
     pub fn new(settings: BudgetSettings) -> Result<Self, BuildError> {
         settings.validate()?;
         let BudgetSettings { buffer_records, buffer_bytes, max_in_flight } = settings;
-        let buffer = Shares::new(Size { records: buffer_records, bytes: buffer_bytes });
-        let slots = Shares::new(Size { records: max_in_flight, bytes: 1 });
+        let buffer = Shares::of_budget(Size { records: buffer_records, bytes: buffer_bytes });
+        let slots = Shares::of_budget(Size { records: max_in_flight, bytes: 1 });
         Ok(Self(Arc::new(Inner { settings, buffer: Arc::new(buffer), slots: Arc::new(slots) })))
     }
 

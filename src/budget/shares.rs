@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 pub(crate) use super::fair_share::{AcquireError, MemberId};
-use super::fair_share::{FairShare, Ticket, Waiting};
+use super::fair_share::{FairShare, MIN_RESERVES, Ticket, Waiting};
 use crate::pipeline::Size;
 
 /// A [`FairShare`] that several tasks share.
@@ -29,17 +29,25 @@ impl Woken {
 pub(crate) struct Closed;
 
 impl Shares {
-    pub(crate) fn new(bounds: Size) -> Self {
-        Self(Mutex::new(FairShare::new(bounds)))
+    /// Creates shares of a budget, to which members are [added](Self::add_member) later.
+    pub(crate) fn of_budget(bounds: Size) -> Self {
+        Self(Mutex::new(FairShare::new(bounds, MIN_RESERVES)))
+    }
+
+    /// Creates shares of a buffer, whose members are [set](Self::set_members).
+    pub(crate) fn of_buffer(bounds: Size) -> Self {
+        Self(Mutex::new(FairShare::new(bounds, 1)))
     }
 
     fn lock(&self) -> MutexGuard<'_, FairShare> {
-        // A poisoned lock is ignored, because no user code runs while it is held.
+        // A poisoned lock is ignored, because wakers are neither called nor dropped while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn add_member(&self) -> MemberId {
-        self.lock().add()
+        let (id, woken) = self.lock().add();
+        Woken(woken).wake();
+        id
     }
 
     pub(crate) fn remove_member(&self, id: MemberId) {
@@ -47,9 +55,9 @@ impl Shares {
         Woken(woken).wake();
     }
 
-    /// Sets whether members are limited to their share.
-    pub(crate) fn set_shares(&self, has_shares: bool) {
-        let woken = self.lock().set_shares(has_shares);
+    /// Sets the number of members, and whether they are limited to their share. Members are never removed.
+    pub(crate) fn set_members(&self, members: usize, has_shares: bool) {
+        let woken = self.lock().set_members(members, has_shares);
         Woken(woken).wake();
     }
 
@@ -68,7 +76,8 @@ impl Shares {
         Acquire { shares: self.clone(), member, bytes, state: AcquireState::New }
     }
 
-    /// Applies a charge first and then releases, so that the bounds hold at any time.
+    /// Charges a member even beyond the bounds, then releases. The charge comes first, so that no waiter is granted the
+    /// released space in between.
     pub(crate) fn exchange(
         &self,
         charge: (MemberId, Size),
@@ -90,6 +99,16 @@ impl Shares {
     /// Returns `true` if the member has waiters.
     pub(crate) fn is_waiting(&self, member: MemberId) -> bool {
         self.lock().is_waiting(member)
+    }
+
+    /// Returns `true` if a record would exceed the share of its member.
+    pub(crate) fn exceeds_share(&self, member: MemberId, bytes: usize) -> bool {
+        self.lock().exceeds_share(member, bytes)
+    }
+
+    /// Returns `true` if a record fits, regardless of waiters.
+    pub(crate) fn fits(&self, member: MemberId, bytes: usize) -> bool {
+        self.lock().fits(member, bytes)
     }
 
     /// Returns the size of all charges, or `None` while there are permits.
@@ -164,9 +183,10 @@ impl Future for Acquire {
                 Ok(()) => (Waiting::Granted, None),
                 Err(AcquireError::Closed) => (Waiting::Closed, None),
                 Err(AcquireError::Full | AcquireError::Share) => {
-                    let ticket = shares.enqueue(member, bytes, cx.waker().clone());
+                    let (ticket, woken) = shares.enqueue(member, bytes, cx.waker().clone());
                     drop(shares);
                     self.state = AcquireState::Queued(ticket);
+                    Woken(woken).wake();
                     return Poll::Pending;
                 }
             },

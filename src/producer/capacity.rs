@@ -1,10 +1,14 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 
 use super::routes::Routes;
 use crate::budget::{AcquireError, Member, MemberPermit, Shares, Woken};
-use crate::pipeline::{Admission, BufferChange, FAILED, LaneId, ShareId, Size, UNROUTED};
+use crate::pipeline::{
+    Admission, BufferChange, FAILED, LaneId, ShareId, Size, UNROUTED, share_of_lane,
+};
 use crate::record::Record;
 use crate::shard::Ring;
 
@@ -24,6 +28,8 @@ pub(super) struct Capacity {
     member: Option<Arc<Member>>,
     routes: Routes,
     largest_record: AtomicUsize,
+    /// `true` if the budget has rejected a record since the driver was last polled.
+    budget_rejected: AtomicBool,
 }
 
 /// Capacity for one record.
@@ -43,14 +49,15 @@ impl Permit {
 
 impl Capacity {
     pub(super) fn new(bounds: Size, member: Option<Arc<Member>>, seed: Option<u64>) -> Self {
-        let shares = Shares::new(bounds);
-        shares.set_shares(false);
+        let shares = Shares::of_buffer(bounds);
+        shares.set_members(usize::from(FAILED) + 1, false);
         Self {
             bounds,
             shares: Arc::new(shares),
             member,
             routes: Routes::new(seed),
             largest_record: AtomicUsize::new(0),
+            budget_rejected: AtomicBool::new(false),
         }
     }
 
@@ -76,8 +83,10 @@ impl Capacity {
     pub(super) fn set_shards(&self, ring: &Ring<LaneId>) {
         // While the shards are being learned again, the previous ones are the best guess.
         if !ring.is_empty() {
+            let last = ring.owners().map(share_of_lane).max().unwrap_or(FAILED);
+            self.shares.set_members(usize::from(last) + 1, ring.has_multiple_owners());
+            // Must follow, so that a share exists before it is used.
             self.routes.publish(ring);
-            self.shares.set_shares(ring.has_multiple_owners());
         }
     }
 
@@ -107,29 +116,51 @@ impl Capacity {
         let budget = match &self.member {
             // Another share of the buffer would not help.
             Some(member) => {
-                Some(Box::new(member.try_acquire(size).map_err(|_| AcquireError::Full)?))
+                let permit = member.try_acquire(size).map_err(|_| {
+                    self.budget_rejected.store(true, Ordering::Relaxed);
+                    AcquireError::Full
+                })?;
+                Some(Box::new(permit))
             }
             None => None,
         };
         Ok(Permit { share, buffer, budget })
     }
 
-    /// Waits for a permit. Returns `None` if the producer was closed.
-    pub(super) fn acquire(
+    /// Waits for a permit. Returns `None` if the producer was closed. Calls `on_budget` when it begins to wait for the
+    /// budget.
+    pub(super) async fn acquire(
         &self,
         share: ShareId,
         size: usize,
-    ) -> impl Future<Output = Option<Permit>> + Send + Sync + use<> {
-        let buffer = self.shares.acquire(share as usize, self.permit_bytes(size));
-        let member = self.member.clone();
-        async move {
-            let buffer = buffer.await.ok()?;
-            let budget = match member {
-                Some(member) => Some(Box::new(member.acquire(size).await.ok()?)),
-                None => None,
-            };
-            Some(Permit { share, buffer, budget })
-        }
+        on_budget: impl FnOnce() + Send + Sync,
+    ) -> Option<Permit> {
+        let buffer = self.shares.acquire(share as usize, self.permit_bytes(size)).await.ok()?;
+        let Some(member) = &self.member else {
+            return Some(Permit { share, buffer, budget: None });
+        };
+        let mut acquire = member.acquire(size);
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut acquire).poll(cx)));
+        let budget = match first.await {
+            Poll::Ready(budget) => budget,
+            Poll::Pending => {
+                on_budget();
+                acquire.await
+            }
+        };
+        Some(Permit { share, buffer, budget: Some(Box::new(budget.ok()?)) })
+    }
+
+    /// Returns `true` if a record cannot be accepted until failed records are taken: there are no other records, and
+    /// the failed ones use up the buffer, the share of the record, or the share of the budget.
+    pub(super) fn is_blocked_by(&self, failed: Size, share: ShareId, size: usize) -> bool {
+        let bytes = self.permit_bytes(size);
+        let fills_buffer =
+            failed.records >= self.bounds.records || failed.bytes + bytes > self.bounds.bytes;
+        fills_buffer
+            || self.has_only(failed)
+                && (!self.shares.fits(share as usize, bytes)
+                    || self.member.as_ref().is_some_and(|member| member.exceeds_share(size)))
     }
 
     /// Charges a record that uses a permit. The permit may have been acquired for another share and size.
@@ -183,8 +214,15 @@ impl Capacity {
         [buffer, budget.unwrap_or_default()]
     }
 
+    /// Returns `true` if a record waits for the budget, or was rejected since the last call.
     pub(super) fn waits_for_budget(&self) -> bool {
-        self.member.as_ref().is_some_and(|member| member.is_waiting())
+        let was_rejected = self.budget_rejected.swap(false, Ordering::Relaxed);
+        was_rejected || self.member.as_ref().is_some_and(|member| member.is_waiting())
+    }
+
+    /// Returns `true` if there are no other records than the failed ones.
+    pub(super) fn has_only(&self, failed: Size) -> bool {
+        self.shares.used().records <= failed.records
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -189,13 +189,11 @@ impl Channel {
     }
 
     /// Returns a rejection if a record of `size` bytes cannot be accepted until failed records are taken.
-    fn cannot_fit(&self, state: &State, size: usize) -> Option<Rejection> {
+    fn cannot_fit(&self, state: &State, share: ShareId, size: usize) -> Option<Rejection> {
         let State::Keeping { failed, reason } = state else { return None };
-        let bounds = self.capacity.bounds();
-        let fits = failed.records < bounds.records
-            && failed.bytes + self.capacity.permit_bytes(size) <= bounds.bytes;
+        let is_blocked = self.capacity.is_blocked_by(*failed, share, size);
         let count = failed.records;
-        (!fits).then(|| Rejection::Undelivered { count, reason: reason.clone() })
+        is_blocked.then(|| Rejection::Undelivered { count, reason: reason.clone() })
     }
 
     fn closed_rejection(&self) -> Rejection {
@@ -217,20 +215,21 @@ impl Channel {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
-        self.capacity.try_acquire(admission, size).map_err(|error| self.no_permit(error, size))
+        let permit = self.capacity.try_acquire(admission, size);
+        permit.map_err(|error| self.no_permit(error, admission.share, size))
     }
 
     /// Reserves a permit of a share for a record that is not known yet, without waiting.
     pub(super) fn try_reserve_any(&self, share: ShareId) -> Result<Permit, Rejection> {
         let size = self.expected_bytes();
         let permit = self.capacity.try_acquire_share(share, size);
-        permit.map_err(|error| self.no_permit(error, size))
+        permit.map_err(|error| self.no_permit(error, share, size))
     }
 
-    fn no_permit(&self, error: AcquireError, size: usize) -> Rejection {
+    fn no_permit(&self, error: AcquireError, share: ShareId, size: usize) -> Rejection {
         match error {
             AcquireError::Full | AcquireError::Share => {
-                self.cannot_fit(&self.state.borrow(), size).unwrap_or(Rejection::Full)
+                self.cannot_fit(&self.state.borrow(), share, size).unwrap_or(Rejection::Full)
             }
             AcquireError::Closed => self.closed_rejection(),
         }
@@ -269,7 +268,8 @@ impl Channel {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
-        let mut acquire = pin!(self.capacity.acquire(share, size));
+        let wake_driver = || wake(self.queue());
+        let mut acquire = pin!(self.capacity.acquire(share, size, wake_driver));
         let first = poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx)));
         if let Poll::Ready(permit) = first.await {
             return permit.ok_or_else(|| self.closed_rejection());
@@ -277,7 +277,8 @@ impl Channel {
         // Must follow the first poll, because the driver is woken only for callers that wait.
         let _waiter = WaiterGuard::new(self, self.capacity.permit_bytes(size));
         let mut state = self.watch();
-        let rejection = |state: &State| state.refusal().or_else(|| self.cannot_fit(state, size));
+        let rejection =
+            |state: &State| state.refusal().or_else(|| self.cannot_fit(state, share, size));
         let rejected = pin!(async {
             let rejecting = state.wait_for(|state| rejection(state).is_some()).await;
             rejection(&*rejecting.ok()?)
@@ -349,9 +350,16 @@ impl Channel {
 
     /// Checks and accepts a record like [`accept_reserved`](Self::accept_reserved), but does not exceed the share of its
     /// shard. Returns [`Full`](ErrorKind::Full) if that share has no capacity.
-    pub(super) fn accept_within_share(&self, record: Record, permit: Permit) -> Result<(), Error> {
+    pub(super) fn accept_within_share(
+        &self,
+        record: Record,
+        permit: Permit,
+        reservation: &mut Reservation,
+    ) -> Result<(), Error> {
         let record = self.check_now(record)?;
         let mut admission = self.capacity.admission(&record);
+        // If this record waits, the next one must wait behind it.
+        reservation.set_share(admission.share);
         let permit = if permit.share() == admission.share {
             permit
         } else {
@@ -442,6 +450,12 @@ impl Channel {
     pub(super) fn apply(&self, change: &mut BufferChange) {
         wake_all(self.capacity.apply(change));
         self.notify_if_idle();
+        // A waiter can now be blocked by failed records although their number has not changed.
+        let is_blocked = |state: &mut State| match state {
+            State::Keeping { failed, .. } => self.capacity.has_only(*failed),
+            _ => false,
+        };
+        self.state.send_if_modified(is_blocked);
     }
 
     fn notify_if_idle(&self) {

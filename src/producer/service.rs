@@ -73,7 +73,7 @@ impl Service<Record> for Producer {
         let (record, receipt) = record.tracked();
         let Self { handle, reservation } = self;
         let accepted = match reservation.take() {
-            Some(permit) => match handle.0.accept_within_share(record, permit) {
+            Some(permit) => match handle.0.accept_within_share(record, permit, reservation) {
                 Err(error) if error.kind() == ErrorKind::Full => {
                     let producer = self.clone();
                     let send = |record| async move { producer.send(record).await };

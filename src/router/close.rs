@@ -45,6 +45,8 @@ impl Shared {
 
 /// Flushes the producers concurrently.
 pub(super) async fn flush_all(leases: Vec<Lease>) -> Result<(), Error> {
-    let results = join_all(leases.iter().map(|lease| lease.producer().flush())).await;
+    // Each lease is dropped as soon as its stream is flushed, so that a slow stream does not keep the others open.
+    let flush = |lease: Lease| async move { lease.producer().flush().await };
+    let results = join_all(leases.into_iter().map(flush)).await;
     Error::merge(results.into_iter().filter_map(Result::err))
 }

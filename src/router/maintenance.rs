@@ -81,7 +81,7 @@ impl Maintenance {
             if streams.is_closed() {
                 return Next::End;
             }
-            if streams.len() == 0 {
+            if streams.len() == 0 && !streams.needs_service() {
                 *self = Self::default();
                 return Next::Wait { until: None, listen_from: None };
             }

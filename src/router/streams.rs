@@ -366,8 +366,12 @@ fn is_unused<T>(slot: &mut Slot<T>) -> bool {
 
 /// Returns `true` if a stream can be closed without losing records or interrupting calls.
 fn is_closable<T: Occupant>(slot: &mut Slot<T>, now: Nanos, pause: Nanos) -> bool {
-    is_unused(slot) && slot.entry.occupancy() == Occupancy::Idle
-        || slot.entry.can_reopen(now, pause)
+    let is_unused = is_unused(slot);
+    match slot.entry.occupancy() {
+        // A stopped stream is then opened again before its pause has ended, so that it keeps no other stream closed.
+        Occupancy::Idle | Occupancy::Stopped { is_empty: true } => is_unused,
+        _ => slot.entry.can_reopen(now, pause),
+    }
 }
 
 /// Notes whether a stream is idle. Returns `true` if its timeout has expired.

@@ -36,6 +36,10 @@ impl<T: Copy + PartialEq> Ring<T> {
         self.ranges.is_empty()
     }
 
+    pub(crate) fn owners(&self) -> impl Iterator<Item = T> {
+        self.ranges.iter().map(|range| range.owner)
+    }
+
     pub(crate) fn has_multiple_owners(&self) -> bool {
         self.ranges.len() > 1
     }

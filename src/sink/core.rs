@@ -185,8 +185,8 @@ impl Core {
     /// Attaches a driver. Returns the size of the unsettled and of the failed records, which can be nonzero if the sink
     /// was used before.
     pub(crate) fn attach_driver(&mut self) -> (Size, Size) {
-        self.is_driven = true;
         self.settle_budget();
+        self.is_driven = true;
         if let Some(membership) = &mut self.membership {
             membership.release_capacity();
         }

@@ -7,6 +7,7 @@ use super::core::Core;
 use crate::budget::{Budget, Member, MemberAcquire, MemberPermit};
 use crate::limits::DEFAULT_RECORD_BYTES;
 use crate::pipeline::{BufferChange, Size};
+use crate::record::FailureReason;
 
 /// Use of a shared budget by a sink.
 #[derive(Debug)]
@@ -103,6 +104,14 @@ impl Core {
         };
         let expected = if *largest_record == 0 { default } else { *largest_record };
         capacity.poll(cx, || member.acquire(expected))
+    }
+
+    /// Returns the latest failure reason if only failed records are buffered, and they use up the share of the sink.
+    pub(super) fn budget_used_up_by_failed(&self) -> Option<FailureReason> {
+        let Membership { member, largest_record, .. } = self.membership.as_ref()?;
+        let reason = self.pipeline.settlement().last_failure()?;
+        let is_used_up = self.pipeline.is_settled() && member.exceeds_share(*largest_record);
+        is_used_up.then(|| reason.clone())
     }
 
     /// Charges an accepted record to the budget.

@@ -415,6 +415,8 @@ where
         self.core.pipeline.set_waits_for_budget(capacity.is_pending());
         if capacity.is_pending() && self.core.pipeline.wants_to_send(Instant::now().into_std()) {
             self.drive(cx);
+            // The drive can have settled records, whose release wakes this sink.
+            self.core.settle_budget();
         }
         capacity
     }
@@ -468,8 +470,14 @@ where
             return Poll::Pending;
         }
         if self.core.pipeline.has_capacity() {
-            ready!(self.poll_budget_capacity(cx));
-            return self.poll_proceed(cx);
+            if self.poll_budget_capacity(cx).is_ready() {
+                return self.poll_proceed(cx);
+            }
+            if let Some(reason) = self.core.budget_used_up_by_failed() {
+                self.core.release_budget_capacity();
+                return Poll::Ready(Err(self.core.failed_error(reason)));
+            }
+            return Poll::Pending;
         }
         if let Some(reason) = self.core.pipeline.blocked_by_failed() {
             // The buffer is full of failed records that only the caller can take, so `Pending` would last forever.

@@ -107,7 +107,7 @@ async fn cloned_services_wait_for_share_of_shard() {
     for response in &mut waiting {
         assert!(response.now_or_never().is_none());
     }
-    assert_eq!(producer.status().buffered().records, 22, "the share of the shard");
+    assert_eq!(producer.status().buffered().records, 38, "the share of the shard");
     let delivery = timeout(Duration::from_millis(2_100), call(&other)).await;
     delivery.expect("the other shard has capacity").unwrap();
     // Responses that are dropped before their records are accepted drop the records.
@@ -115,4 +115,27 @@ async fn cloned_services_wait_for_share_of_shard() {
     future::try_join_all(waiting).await.unwrap();
     producer.close().await.unwrap();
     assert_eq!(stream.written().len(), 63);
+}
+
+/// A service that is called in a loop must not take more records than the buffer has capacity for.
+#[tokio::test(start_paused = true)]
+async fn waiting_call_delays_next_one() {
+    let latency = Latency::constant(Duration::from_secs(1));
+    let stream = SimStream::builder().with_shards(2).with_latency(latency).build().unwrap();
+    let builder = KinesisSink::builder("example").configure(|settings| {
+        settings.buffer_records = Some(100);
+    });
+    let producer = builder.build_with(stream.service()).unwrap().spawn();
+    let keys = [0, 1].map(|shard| key_of(&stream, shard));
+    let record = |key: &str| Record::from((key.to_owned(), "data"));
+    let calls = keys.each_ref().map(|key| producer.clone().oneshot(record(key)));
+    future::try_join_all(calls).await.unwrap();
+
+    let mut taken = 0;
+    let records =
+        stream::iter(0..10_000).inspect(|_| taken += 1).map(|number| record(&keys[number % 2]));
+    let mut responses = producer.clone().call_all(records).unordered();
+    assert!(responses.next().now_or_never().is_none());
+    drop(responses);
+    assert!(taken <= 103, "{taken} records were taken from the source");
 }

@@ -34,7 +34,7 @@ impl FairShare {
 
     fn wait(&mut self, id: MemberId, bytes: usize) -> Ticket {
         assert!(self.try_acquire(id, bytes).is_err());
-        self.enqueue(id, bytes, Waker::noop().clone())
+        self.enqueue(id, bytes, Waker::noop().clone()).0
     }
 
     fn is_granted(&mut self, id: MemberId, ticket: Ticket) -> bool {
@@ -49,9 +49,9 @@ impl FairShare {
 }
 
 fn shares(members: usize) -> FairShare {
-    let mut shares = FairShare::new(BOUNDS);
+    let mut shares = FairShare::new(BOUNDS, 1);
     for id in 0..members {
-        assert_eq!(shares.add(), id);
+        assert_eq!(shares.add().0, id);
     }
     shares
 }
@@ -59,9 +59,39 @@ fn shares(members: usize) -> FairShare {
 #[test]
 fn stuck_members_leave_space_to_others() {
     let mut shares = shares(5);
-    // The reserve is 6, and the common space 70.
-    assert_eq!([0, 1, 2, 3].map(|id| shares.fill(id)), [6 + 14, 6 + 11, 6 + 9, 6 + 7]);
-    assert_eq!(shares.fill(4), 6 + 5);
+    // The reserve is 6, and the common space 52.
+    assert_eq!([0, 1, 2, 3].map(|id| shares.fill(id)), [6 + 26, 6 + 13, 6 + 6, 6 + 3]);
+    assert_eq!(shares.fill(4), 6 + 2);
+    shares.check();
+}
+
+/// A router adds a member when a stream is opened, which can be after others have stopped.
+#[test]
+fn stuck_members_leave_reserves_to_later_ones() {
+    let bounds = Size { records: 10_000, bytes: 1 << 20 };
+    let mut shares = FairShare::new(bounds, MIN_RESERVES);
+    let fills: Vec<_> = (0..16).map(|id| (shares.add().0 == id).then(|| shares.fill(id))).collect();
+    assert!(fills.iter().all(|fill| fill.is_some_and(|records| records >= 312)), "{fills:?}");
+    shares.check();
+}
+
+/// More members make the reserves smaller, so that waiters fit into the common space.
+#[test]
+fn added_member_grants_waiters() {
+    let mut shares = FairShare::new(Size { records: 256, bytes: 1 }, 1);
+    for _ in 0..64 {
+        shares.add();
+    }
+    let tickets: Vec<_> = (0..20)
+        .map(|id| {
+            while shares.try_acquire(id, 0).is_ok() {}
+            shares.wait(id, 0)
+        })
+        .collect();
+    let (added, woken) = shares.add();
+    let granted = (0..20).filter(|&id| shares.is_granted(id, tickets[id])).count();
+    assert!(granted > 0 && granted == woken.len(), "{granted} granted, {} woken", woken.len());
+    assert_eq!(shares.try_acquire(added, 0), Ok(()));
     shares.check();
 }
 
@@ -80,8 +110,23 @@ fn equal_members_use_most_of_the_bounds() {
 #[test]
 fn single_member_without_shares_uses_everything() {
     let mut shares = shares(1);
-    let _ = shares.set_shares(false);
+    let _ = shares.set_members(0, false);
     assert_eq!(shares.fill(0), 100);
+    shares.check();
+}
+
+/// Before there are shares, one member can use everything.
+#[test]
+fn used_reserves_are_not_granted() {
+    let mut shares = shares(4);
+    let _ = shares.set_members(0, false);
+    assert_eq!(shares.fill(0), 100);
+    let _ = shares.set_members(0, true);
+    assert_eq!(shares.try_acquire(1, 1), Err(AcquireError::Full));
+    for _ in 0..20 {
+        shares.release_one(0, 1);
+    }
+    assert_eq!((shares.fill(1), shares.fill(2)), (10, 5));
     shares.check();
 }
 
@@ -89,7 +134,7 @@ fn single_member_without_shares_uses_everything() {
 fn part_is_larger_fraction_of_records_and_bytes() {
     let mut shares = shares(2);
     // The reserve is 250 bytes, and the common space 500.
-    for _ in 0..3 {
+    for _ in 0..5 {
         shares.try_acquire(0, 100).unwrap();
     }
     assert_eq!(shares.try_acquire(0, 100), Err(AcquireError::Share));
@@ -100,7 +145,7 @@ fn part_is_larger_fraction_of_records_and_bytes() {
 fn empty_member_gets_whatever_is_free() {
     let mut shares = shares(3);
     shares.try_acquire(0, 500).unwrap();
-    shares.try_acquire(1, 375).unwrap();
+    shares.try_acquire(1, 250).unwrap();
     let ticket = shares.wait(2, 400);
     shares.release_one(0, 500);
     assert!(shares.is_granted(2, ticket));
@@ -179,7 +224,7 @@ fn removed_member_releases_its_part() {
     let ticket = shares.wait(1, 1);
     shares.remove(0);
     assert!(shares.is_granted(1, ticket));
-    assert_eq!(shares.add(), 0, "the number is reused");
+    assert_eq!(shares.add().0, 0, "the number is reused");
     assert_eq!(shares.used_by(0), Size::default());
     shares.check();
 }
@@ -232,7 +277,8 @@ fn random_operations_starve_no_waiter() {
                     }
                     Err(_) if waiters.len() < 30 => {
                         let wakes = Arc::new(Wakes::default());
-                        let ticket = shares.enqueue(id, bytes, wakes.clone().into());
+                        let (ticket, woken) = shares.enqueue(id, bytes, wakes.clone().into());
+                        wake(woken);
                         waiters.push(RandomWaiter { id, ticket, bytes, wakes });
                     }
                     Err(_) => {}
@@ -245,8 +291,18 @@ fn random_operations_starve_no_waiter() {
                 3 if !waiters.is_empty() && rng.u8(..8) == 0 => {
                     let RandomWaiter { id, ticket, bytes, .. } =
                         waiters.swap_remove(rng.usize(..waiters.len()));
-                    for waker in shares.cancel(id, ticket, bytes).1 {
-                        waker.wake();
+                    wake(shares.cancel(id, ticket, bytes).1);
+                }
+                3 if held[id].is_empty() && !waiters.iter().any(|waiter| waiter.id == id) => {
+                    wake(shares.remove(id));
+                    let (added, woken) = shares.add();
+                    wake(woken);
+                    assert_eq!(added, id);
+                    if rng.bool() {
+                        // More members than ever before change the reserves.
+                        let (more, woken) = shares.add();
+                        wake(woken);
+                        wake(shares.remove(more));
                     }
                 }
                 _ => {}
@@ -257,8 +313,8 @@ fn random_operations_starve_no_waiter() {
         }
         // Members that release their records serve all their waiters, whatever the stuck members hold.
         for _ in 0..1_000 {
-            for id in stuck..MEMBERS {
-                if let Some(bytes) = held[id].pop() {
+            for (id, held) in held.iter_mut().enumerate().skip(stuck) {
+                if let Some(bytes) = held.pop() {
                     shares.release_one(id, bytes);
                 }
             }
@@ -266,6 +322,12 @@ fn random_operations_starve_no_waiter() {
         }
         let left: Vec<_> = waiters.iter().map(|waiter| waiter.id).collect();
         assert!(left.iter().all(|id| *id < stuck), "seed {seed}: waiters of {left:?} starve");
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        waker.wake();
     }
 }
 

@@ -385,9 +385,20 @@ fn stopped_stream_is_not_reopened_early() {
     for seconds in 2..9 {
         table.sweep_at(seconds);
         assert!(table.streams.get("a", table.now).is_some(), "{seconds} s");
-        assert_eq!(table.open_entry("b").unwrap_err(), Refusal::Full, "{seconds} s");
     }
     table.sweep_at(9);
+    assert_eq!(table.closed, ["a"]);
+}
+
+/// Streams that do not exist must not keep other streams from being opened.
+#[test]
+fn stopped_stream_is_evicted_for_other() {
+    let mut table = Table::evicting(1);
+    let stopped = table.open("a");
+    stopped.end(Occupancy::Stopped { is_empty: false }, table.now);
+    assert_eq!(table.open_entry("b").unwrap_err(), Refusal::Full, "it has records");
+    stopped.set(Occupancy::Stopped { is_empty: true });
+    table.open("b");
     assert_eq!(table.closed, ["a"]);
 }
 

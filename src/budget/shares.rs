@@ -111,6 +111,12 @@ impl Shares {
         self.lock().fits(member, bytes)
     }
 
+    /// Returns the number of charged records, without the permits that no record uses.
+    pub(crate) fn committed_records(&self) -> usize {
+        let shares = self.lock();
+        shares.used().records - shares.permits()
+    }
+
     /// Returns the size of all charges, or `None` while there are permits.
     pub(crate) fn committed(&self) -> Option<Size> {
         let shares = self.lock();

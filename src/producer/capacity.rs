@@ -222,7 +222,7 @@ impl Capacity {
 
     /// Returns `true` if there are no other records than the failed ones.
     pub(super) fn has_only(&self, failed: Size) -> bool {
-        self.shares.used().records <= failed.records
+        self.shares.committed_records() <= failed.records
     }
 
     pub(super) fn is_empty(&self) -> bool {

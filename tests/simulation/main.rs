@@ -5,6 +5,7 @@
 //! | `hot_shards` | a hot shard delays only its records, in a producer that many tasks share |
 //! | `model` | random calls and faults; a model accounts for every record |
 //! | `pacing` | throughput, throttling, and fairness of the rate limiters, and seeded scenarios |
+//! | `router` | random streams, calls and faults; a model accounts for every record of a router |
 //! | `simulator` | the simulated stream itself, through its public API |
 
 #![cfg(feature = "sim")]
@@ -15,4 +16,5 @@ mod support;
 mod hot_shards;
 mod model;
 mod pacing;
+mod router;
 mod simulator;

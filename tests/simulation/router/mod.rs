@@ -8,6 +8,7 @@ mod check;
 mod coverage;
 mod faults;
 mod found;
+mod isolation;
 mod ledger;
 mod observer;
 mod progress;

@@ -16,8 +16,8 @@ fn add(bytes: isize) {
     CURRENT.set(CURRENT.get() + bytes);
 }
 
-// SAFETY: all methods forward to `System`. Counting does not allocate, because the thread-local cell has no destructor to
-// register.
+// SAFETY: all methods forward to `System`. Counting does not allocate, because the thread-local cell has no
+// destructor to register.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size() as isize);

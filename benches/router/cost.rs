@@ -134,7 +134,8 @@ impl Run {
     }
 }
 
-/// Measures the loads with each number of streams. The rounds are interleaved, so a disturbance affects only one of them.
+/// Measures the loads with each number of streams. The rounds are interleaved, so a disturbance affects only one of
+/// them.
 pub fn measure(sizes: &[usize], records: usize, rounds: usize) -> Vec<(Load, Vec<Cost>)> {
     let mut runs = LOADS.map(|load| (load, vec![Vec::new(); sizes.len()]));
     for round in 1..=rounds {

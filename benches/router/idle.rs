@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Time after the last record in which timers of the traffic expire.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// What a router with idle streams does in an hour.
+/// Work of a router with idle streams in an hour.
 #[derive(Debug, Clone, Copy)]
 pub struct Idle {
     pub streams: usize,

@@ -9,8 +9,8 @@ use kinesis_sink::{Record, Router};
 
 use super::service::MockService;
 
-/// Records that are sent to one stream in succession, and entries per request at most. With any number of streams, requests
-/// therefore have the same size.
+/// Records that are sent to one stream in succession, and entries per request at most. With any number of streams,
+/// requests therefore have the same size.
 pub const BURST: usize = 20;
 /// Bursts in progress at the same time, unless all are. Their requests do not exceed the budget of 256.
 pub const WAVE: usize = 100;
@@ -52,7 +52,8 @@ pub fn burst() -> Vec<Record> {
         .collect()
 }
 
-/// Sends the records to each of the streams, and waits until they are delivered. At most `wave` bursts are in progress.
+/// Sends the records to each of the streams, and waits until they are delivered. At most `wave` bursts are in
+/// progress.
 pub async fn send(
     router: &Router,
     streams: impl IntoIterator<Item = &String>,

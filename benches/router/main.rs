@@ -1,15 +1,16 @@
-//! Measures how the cost per record, the memory, and the timers of a `Router` grow with the number of open streams, and the
-//! cost of opening and evicting a stream.
+//! Measures how the cost per record, the memory, and the timers of a `Router` grow with the number of open streams,
+//! and the cost of opening and evicting a stream.
 //!
-//! `cargo bench --bench router` prints tables, writes `target/router.json`, and fails if a figure exceeds its bound. The
-//! service is in this process and responds after a round trip on virtual time. A figure is the median of three rounds. Its
-//! CPU time is that of the only thread, so it includes the runtime, cloning the records, and the service. The service and
-//! the cloning are measured separately, and are subtracted from the cost per request and from the ratios.
+//! `cargo bench --bench router` prints tables, writes `target/router.json`, and fails if a figure exceeds its bound.
+//! The service is in this process and responds after a round trip on virtual time. A figure is the median of three
+//! rounds. Its CPU time is that of the only thread, so it includes the runtime, cloning the records, and the service.
+//! The service and the cloning are measured separately, and are subtracted from the cost per request and from the
+//! ratios.
 //!
 //! **Load.** With any number of streams, the same number of records is sent in bursts of 20 to one stream each, and a
-//! request has at most 20 entries. The cost per record therefore depends on the number of streams, but not on the size of
-//! the requests. `uniform` and `Zipf` (exponent 1) wait for each 100 bursts, while the other streams are idle. `all at
-//! once` sends all bursts without waiting, so that all streams wait for the budget of the router.
+//! request has at most 20 entries. The cost per record therefore depends on the number of streams, but not on the
+//! size of the requests. `uniform` and `Zipf` (exponent 1) wait for each 100 bursts, while the other streams are
+//! idle. `all at once` sends all bursts without waiting, so that all streams wait for the budget of the router.
 //!
 //! `-- --quick` sends a tenth of the records, to at most 1,000 streams.
 

@@ -1,5 +1,5 @@
-//! A replacement for Kinesis in this process. It delivers every entry after a round trip on virtual time, and its cost does
-//! not depend on the number of streams.
+//! A replacement for Kinesis in this process. It delivers every entry after a round trip on virtual time, and its
+//! cost does not depend on the number of streams.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -21,8 +21,8 @@ pub struct Load {
 
 pub const LOADS: [Load; 3] = [
     Load { name: "uniform", is_zipf: false, wave: WAVE },
-    Load { name: "Zipf", is_zipf: true, wave: WAVE },
-    Load { name: "all at once", is_zipf: false, wave: usize::MAX },
+    Load { name: "zipf", is_zipf: true, wave: WAVE },
+    Load { name: "at_once", is_zipf: false, wave: usize::MAX },
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,11 @@ impl Load {
         let mut order: Vec<_> = (0..streams).collect();
         rng.shuffle(&mut order);
         order.into_iter().cycle().take(bursts).collect()
+    }
+
+    /// Returns the CPU time per record in one run, including the service.
+    pub fn ns_per_record(self, streams: usize, records: usize) -> f64 {
+        self.run(streams, records, 0.0).nanoseconds / records as f64
     }
 
     fn run(self, streams: usize, records: usize, floor: f64) -> Run {

@@ -16,6 +16,9 @@ type Part = u64;
 
 const WHOLE: f64 = (1_u64 << 52) as f64;
 
+/// Maximum number of members that are searched for one that can pass a member whose request does not fit.
+const MAX_SCANNED: usize = 16;
+
 /// Minimum number of members for which a budget has reserves, because members can be added later.
 pub(super) const MIN_RESERVES: usize = 16;
 
@@ -137,6 +140,9 @@ impl FairShare {
         if id == self.members.len() {
             self.members.push(Member::default());
         }
+        // A new member follows the members that wait already.
+        self.next_ticket += 1;
+        self.members[id].served = self.next_ticket;
         self.resize_reserves();
         (id, self.grant())
     }
@@ -347,25 +353,21 @@ impl FairShare {
         if !is_within(used, self.bounds) {
             return Fit::Full;
         }
-        if !self.has_shares {
+        if self.has_shares && is_within(grown, self.reserve) && !self.is_overcommitted() {
+            return Fit::Reserve;
+        }
+        if !self.has_shares || held == Size::default() {
             return Fit::Common;
         }
         if self.is_overcommitted() {
             let has_share = self.part(grown) <= self.free_part(used, self.bounds);
-            return if has_share || held == Size::default() { Fit::Common } else { Fit::Share };
-        }
-        if is_within(grown, self.reserve) {
-            return Fit::Reserve;
+            return if has_share { Fit::Common } else { Fit::Share };
         }
         let common_held = beyond(grown, self.reserve);
         let mut common_used = self.common_used;
         common_used += common_held;
         common_used -= beyond(held, self.reserve);
-        if !is_within(common_used, self.common()) {
-            Fit::Full
-        } else if held == Size::default()
-            || self.part(common_held) <= self.free_part(common_used, self.common())
-        {
+        if self.part(common_held) <= self.free_part(common_used, self.common()) {
             Fit::Common
         } else {
             Fit::Share
@@ -404,13 +406,15 @@ impl FairShare {
         } else {
             reserve + self.free_part(self.common_used, self.common())
         };
+        let mut scanned = 0;
         for &member in &self.waiting {
             let WaitingMember { part, ticket, id, .. } = member;
             let is_last = match self.reserved {
                 None => part > largest,
                 // Only requests that fit into a reserve are served before the reserved one.
-                Some(_) => part >= reserve,
+                Some(_) => part >= reserve || scanned == MAX_SCANNED,
             };
+            scanned += usize::from(self.reserved.is_some());
             if self.has_shares && is_last {
                 break;
             }

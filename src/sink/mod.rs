@@ -327,13 +327,16 @@ where
             if !self.core.pipeline.wants_to_send(now) {
                 break;
             }
-            // A slot is kept while the service is not ready. Otherwise, a sink could lose each of them in turn.
             if self.core.poll_slot(cx).is_pending() {
                 self.service.release();
                 return Poll::Ready(());
             }
             match self.service.poll(cx) {
-                Poll::Pending => return Poll::Ready(()),
+                Poll::Pending => {
+                    // Other sinks can use the slot until the service is ready.
+                    self.core.release_slot();
+                    return Poll::Ready(());
+                }
                 Poll::Ready(Err(error)) => {
                     self.core.pipeline.fail_service(error, now);
                 }

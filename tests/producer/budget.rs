@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt, future, stream};
 use kinesis_sink::budget::{Budget, BudgetSettings};
+use kinesis_sink::service::{PutRecordsRequest, PutRecordsResponse};
 use kinesis_sink::{ErrorKind, KinesisSink, Producer, Record, SinkBuilder};
 use tokio::time::{Instant, sleep, timeout};
+use tower::{BoxError, Service};
 
 use super::fixtures::{ROUND_TRIP, record};
 use crate::support::mock_service::{MockService, all_delivered, records, unpaced};
@@ -319,19 +322,16 @@ struct Counting {
     round_trip: Duration,
 }
 
-impl tower::Service<kinesis_sink::service::PutRecordsRequest> for Counting {
-    type Response = kinesis_sink::service::PutRecordsResponse;
-    type Error = tower::BoxError;
-    type Future = future::BoxFuture<'static, Result<Self::Response, tower::BoxError>>;
+impl Service<PutRecordsRequest> for Counting {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = future::BoxFuture<'static, Result<Self::Response, BoxError>>;
 
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), tower::BoxError>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: kinesis_sink::service::PutRecordsRequest) -> Self::Future {
+    fn call(&mut self, request: PutRecordsRequest) -> Self::Future {
         let Self { in_flight, round_trip } = self.clone();
         let now = in_flight[0].fetch_add(1, Ordering::Relaxed) + 1;
         in_flight[1].fetch_max(now, Ordering::Relaxed);
@@ -427,4 +427,68 @@ fn invalid_budget_error_names_setting() {
     for (error, setting) in errors.iter().zip(["buffer_records", "buffer_bytes", "max_in_flight"]) {
         assert!(error.contains(setting), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_record_waits_only_for_half() {
+    let budget = budget(|settings| settings.buffer_bytes = 1_000_000);
+    let stuck = MockService::delivering().with_round_trip(STUCK);
+    let service = MockService::delivering();
+    let large = produce("large", &budget, &service);
+    let medium = produce("medium", &budget, &service);
+    for stream in ["first", "second"] {
+        let producer = produce(stream, &budget, &stuck);
+        while producer.try_send(Record::from(("key", vec![b'.'; 997]))).is_ok() {}
+        std::mem::forget(producer);
+    }
+    assert!(budget.buffered().bytes < 500_000, "half of the budget is free");
+    let data = |bytes| Record::from(("key", vec![b'.'; bytes]));
+    let (large, medium) = future::join(
+        timeout(STUCK / 2, large.send(data(500_000))),
+        timeout(STUCK / 2, async {
+            sleep(ROUND_TRIP).await;
+            for _ in 0..10 {
+                medium.put(data(130_000)).await.unwrap().await.unwrap();
+            }
+        }),
+    )
+    .await;
+    assert!(medium.is_ok(), "a record waits behind a large one that does not fit");
+    large.expect("half of the budget is free").unwrap();
+}
+
+/// Service that never becomes ready.
+#[derive(Clone)]
+struct Unready;
+
+impl Service<PutRecordsRequest> for Unready {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = future::Pending<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: PutRecordsRequest) -> Self::Future {
+        future::pending()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unready_services_leave_slots_to_others() {
+    let budget = budget(|settings| settings.max_in_flight = 4);
+    let mut unready = Vec::new();
+    for number in 0..4 {
+        let sink = builder(&format!("unready-{number}"), &budget).build_with(Unready).unwrap();
+        unready.push(sink.spawn());
+        unready[number].send(record(number)).await.unwrap();
+    }
+    sleep(ROUND_TRIP).await;
+    let producer = produce("healthy", &budget, &MockService::delivering());
+    let receipt = producer.put(record(1)).await.unwrap();
+    timeout(STUCK, receipt)
+        .await
+        .expect("all slots are taken by services that are not ready")
+        .unwrap();
 }

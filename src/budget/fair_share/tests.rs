@@ -179,9 +179,9 @@ fn smallest_member_is_served_first() {
 #[test]
 fn large_waiter_is_not_overtaken() {
     let mut shares = shares(4);
-    // The reserve is 125 bytes, and the common space 500.
+    // The reserve is 125 bytes.
     shares.try_acquire(0, 200).unwrap();
-    shares.try_acquire(1, 300).unwrap();
+    shares.try_acquire(1, 500).unwrap();
     let large = shares.wait(2, 400);
     assert_eq!(shares.try_acquire(3, 150), Err(AcquireError::Share), "delays the large record");
     assert_eq!(shares.try_acquire(3, 100), Ok(()), "fits into the reserve");
@@ -196,7 +196,7 @@ fn reserve_serves_waiter_behind_large_one() {
     shares.try_acquire(0, 500).unwrap();
     shares.try_acquire(3, 100).unwrap();
     let small = shares.wait(3, 100);
-    let large = shares.wait(2, 400);
+    let large = shares.wait(2, 550);
     shares.release_one(3, 100);
     assert!(shares.is_granted(3, small) && !shares.is_granted(2, large));
     shares.check();

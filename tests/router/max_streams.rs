@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, future};
+use futures::{FutureExt, SinkExt, future};
 use kinesis_sink::router::{RouterSettings, WhenFull};
 use kinesis_sink::{ErrorKind, Router};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::fixtures::{configured, id, open_streams, record, sent_to};
+use super::fixtures::{configured, for_stream, id, open_streams, record, sent_to};
 use crate::support::mock_service::{MockService, service_error};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -218,4 +218,51 @@ async fn many_streams_use_few_places() {
     future::join_all(sends).await;
     assert_eq!(router.status().totals.delivered, 4 * STREAMS as u64);
     assert_eq!(service.delivered().len(), 4 * STREAMS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_streams_do_not_starve_open_one() {
+    let router = limited_with(20, &MockService::delivering(), |settings| {
+        settings.budget.max_in_flight = 2;
+    });
+    router.put_to("open", record(0)).await.unwrap().await.unwrap();
+    let producer = router.producer("open").unwrap();
+    let sends = (0..2_000).map(|number| {
+        let router = &router;
+        async move {
+            let stream = format!("new-{number}");
+            router.put_to(stream, record(number)).await.unwrap().await.unwrap();
+        }
+    });
+    let began = Instant::now();
+    let waited = async {
+        sleep(SECOND / 10).await;
+        producer.put(record(1)).await.unwrap().await.unwrap();
+        began.elapsed()
+    };
+    let (waited, _) = future::join(waited, future::join_all(sends)).await;
+    assert!(waited < SECOND, "waited {waited:?} of {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pending_flush_keeps_no_settled_stream() {
+    let router = limited(2, &for_stream("stuck", |_| Err(service_error("InternalFailure"))));
+    for stream in ["stuck", "a"] {
+        router.send_to(stream, record(1)).await.unwrap();
+    }
+    let mut flush = Box::pin(router.flush());
+    assert!(timeout(SECOND, &mut flush).await.is_err());
+    let sent = timeout(60 * SECOND, router.send_to("b", record(2)));
+    sent.await.expect("`a` is idle, but the flush keeps it open").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_flush_of_sink_keeps_no_stream() {
+    let router = limited(1, &MockService::delivering());
+    let mut sink = router.sink();
+    sink.feed((id("a"), record(1))).await.unwrap();
+    assert!(sink.flush().now_or_never().is_none());
+    let sent = timeout(60 * SECOND, router.send_to("b", record(2)));
+    sent.await.expect("`a` is idle, but the sink keeps it open").unwrap();
+    sink.flush().await.unwrap();
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use futures::FutureExt;
 use tokio::sync::Notify;
-use tokio::task::coop::unconstrained;
+use tokio::task::coop::{consume_budget, unconstrained};
 
 use super::Producer;
 use super::queue::Phase;
@@ -71,6 +71,21 @@ impl Producer {
     pub(crate) fn notify_when_idle(&self, notify: Arc<Notify>) {
         // A producer belongs to one router, which sets the notification once.
         let _ = self.channel().on_idle.set(notify);
+    }
+
+    /// Waits until all accepted records are settled, like [`flush`](Self::flush), but is not a handle: the producer can be
+    /// closed while the future waits or is not polled.
+    pub(crate) fn detached_flush(
+        &self,
+    ) -> impl Future<Output = Result<(), Error>> + Send + Sync + use<> {
+        let channel = self.channel().clone();
+        async move {
+            consume_budget().await;
+            match channel.flush()? {
+                Some(reply) => reply.await.unwrap_or_else(|_| channel.final_flush_result()),
+                None => Ok(()),
+            }
+        }
     }
 
     /// Returns how the producer has ended, or `None` before its driver has ended.

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,7 +10,9 @@ use crate::record::Undelivered;
 
 impl Shared {
     pub(super) async fn flush(&self) -> Result<(), Error> {
-        flush_all(self.leases()).await
+        // The leases must be dropped before the future waits.
+        let flushed = flush_all(&self.leases());
+        flushed.await
     }
 
     pub(super) async fn take_failed(&self) -> Vec<Undelivered> {
@@ -43,10 +46,11 @@ impl Shared {
     }
 }
 
-/// Flushes the producers concurrently.
-pub(super) async fn flush_all(leases: Vec<Lease>) -> Result<(), Error> {
-    // Each lease is dropped as soon as its stream is flushed, so that a slow stream does not keep the others open.
-    let flush = |lease: Lease| async move { lease.producer().flush().await };
-    let results = join_all(leases.into_iter().map(flush)).await;
-    Error::merge(results.into_iter().filter_map(Result::err))
+/// Flushes the producers concurrently. The future does not keep the streams open, because it can wait for one of them
+/// for a long time after the others have become idle.
+pub(super) fn flush_all(
+    leases: &[Lease],
+) -> impl Future<Output = Result<(), Error>> + Send + Sync + use<> {
+    let flushes = join_all(leases.iter().map(|lease| lease.producer().detached_flush()));
+    async move { Error::merge(flushes.await.into_iter().filter_map(Result::err)) }
 }

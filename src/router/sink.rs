@@ -146,7 +146,7 @@ impl RouterSink {
         let streams: Vec<_> = self.unflushed.drain().collect();
         let leases = shared.leases_in(&streams);
         let takes = takes(&leases);
-        Flush { flushed: Box::pin(flush_all(leases)), streams, takes }
+        Flush { flushed: Box::pin(flush_all(&leases)), streams, takes }
     }
 }
 

@@ -367,11 +367,7 @@ impl Producer {
     ///
     /// Dropping the future has no effect.
     pub async fn flush(&self) -> Result<(), Error> {
-        consume_budget().await;
-        match self.channel().flush()? {
-            Some(reply) => reply.await.unwrap_or_else(|_| self.channel().final_flush_result()),
-            None => Ok(()),
-        }
+        self.detached_flush().await
     }
 
     /// Takes the failed records that were not returned by a receipt or passed to the dead-letter handler.

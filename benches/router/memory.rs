@@ -27,12 +27,9 @@ pub struct Memory {
 }
 
 pub fn measure(sizes: &[usize]) -> Vec<Memory> {
-    let modes: [(_, fn(usize) -> RouterSettings); 2] =
-        [("off", |streams| without_metrics(settings(streams))), ("no recorder", settings)];
-    let measure = |(metrics, settings): (_, fn(usize) -> RouterSettings)| {
-        sizes.iter().map(move |streams| run(metrics, *streams, settings(*streams)))
-    };
-    modes.into_iter().flat_map(measure).collect()
+    let off = sizes.iter().map(|&streams| run("off", streams, without_metrics(settings(streams))));
+    let unrecorded = sizes.iter().map(|&streams| run("no recorder", streams, settings(streams)));
+    off.chain(unrecorded).collect()
 }
 
 fn run(metrics: &'static str, streams: usize, settings: RouterSettings) -> Memory {

@@ -2,7 +2,7 @@
 //!
 //! A [`Budget`] bounds the buffered records, their bytes, and the requests in flight of all sinks and producers that
 //! are [built with it](crate::SinkBuilder::with_budget), its *members*. The bounds of the individual sinks and
-//! producers apply as well. A [`Router`](crate::Router) has a budget for its streams.
+//! producers apply as well. A [`Router`](crate::Router) has a budget, in which each open stream is a member.
 //!
 //! ```
 //! use kinesis_sink::budget::{Budget, BudgetSettings};
@@ -21,9 +21,9 @@
 //! let orders = KinesisSink::builder("orders").with_budget(&budget).build(&orders_client)?.spawn();
 //! let clicks = KinesisSink::builder("clicks").with_budget(&budget).build(&clicks_client)?.spawn();
 //!
-//! // The stream `orders` has an outage. Its producer gets its reserve of 250 records, and a fifth of the common 500.
+//! // The stream `orders` has an outage. Its producer gets its reserve of 31 records, and half of the common 504.
 //! while orders.try_send(Record::from("an order")).is_ok() {}
-//! assert_eq!(budget.buffered().records, 350);
+//! assert_eq!(budget.buffered().records, 283);
 //!
 //! // The other producer uses the rest.
 //! for number in 0..5_000 {
@@ -36,22 +36,24 @@
 //!
 //! # Fair share
 //!
-//! Half of the budget is divided equally between the members: each member has a *reserve* that no other member can use.
-//! The number of reserves is the number of members, rounded up to a power of two. The rest of the budget is common
-//! space. A member uses its reserve first. Then it can use common space as long as it uses at most a quarter as much as
-//! is free afterwards. A member without records gets whatever common space is free.
+//! One half of the budget is divided into equal *reserves*, one for each member. There are at least 16 reserves, so that
+//! members that are added later find one. With more members, their number is a power of two. The other half is *common
+//! space*. A member uses its reserve first. Then it can use common space as long as it uses at most as much as is free
+//! afterwards. A member without records gets whatever is free.
 //!
 //! The rule applies to the larger one of two fractions: that of
 //! [`buffer_records`](BudgetSettings::buffer_records) and that of [`buffer_bytes`](BudgetSettings::buffer_bytes). It
 //! has the following effects:
 //!
 //! - A member that does not make progress, for example because its stream has an outage, keeps its reserve and at most
-//!   a fifth of the common space that the others have left. It cannot use the reserves of the others. Ten such members
-//!   of 20 leave more than a fifth of the budget to the other ten.
-//! - Members that are all busy use almost everything: 16 of them use more than 80 % of the budget.
-//! - A single busy member uses its reserve and a fifth of the common space, and waits although the rest is free.
-//!   The default budget is large enough for this: 10 % of it are 10,000 records or 6.4 MiB. To limit a member
-//!   further, lower its own bounds.
+//!   half of the common space that the others have left. Members that stop one after another can use up the common
+//!   space, but not the reserves of the others.
+//! - 16 members that are all busy use more than 80 % of the budget. A single busy member uses its reserve and half of
+//!   the common space: 28 % with up to 16 members, and at least 25 % with more. To limit a member further, lower its own
+//!   bounds.
+//! - Reserves are rounded down. With more than 128 members, none of the default 256 requests in flight is reserved.
+//!   When the number of reserves is doubled, members can still use the space of the new ones. Until they release it,
+//!   the rule for the common space applies to all of the space.
 //! - A member that holds more than its share does not lose records. It accepts no new ones until its part is small
 //!   enough.
 //!
@@ -72,8 +74,9 @@
 //! the bounds of a sink. Dropping a sink, or aborting the driver of a producer, releases its part, except for the
 //! undelivered records that the producer keeps until they are taken.
 //!
-//! **Large records.** A record that is larger than half of the budget waits only until half of the budget is free, so
-//! that it does not have to wait for the records of all other members. Two such records can exceed `buffer_bytes`.
+//! **Large records.** A record that is larger than half of the budget waits only until half of the budget is free and its
+//! member holds no other record, so that it does not have to wait for the records of all other members. Two such records
+//! can exceed `buffer_bytes`.
 //!
 //! **Sinks that are not polled.** A [`KinesisSink`](crate::KinesisSink) makes progress only while it is polled. A sink
 //! that is not polled keeps its buffered records, the capacity for one record that `poll_ready` has reserved, and at

@@ -120,7 +120,8 @@
 //! ```
 //!
 //! [`configure_stream`](crate::router::RouterBuilder::configure_stream) sets what is not plain data: dead-letter
-//! handlers, classifiers, and sources of stream information. It is called each time a stream is opened.
+//! handlers, classifiers, and sources of stream information. It can also change any setting, and is called each time a
+//! stream is opened. Settings that code inserts into `streams` replace `defaults` instead of overlaying them.
 //! [`spawn_with`](crate::router::RouterBuilder::spawn_with) sends the requests of all streams through a custom
 //! [stack](super::layers).
 //!
@@ -129,9 +130,9 @@
 //! A [`Budget`](crate::budget::Budget) bounds the buffered records, their bytes and the requests in flight of all
 //! streams together. Its [fair-share rule](crate::budget#fair-share) divides it between the open streams:
 //!
-//! - Half of the budget is divided equally. Each stream has a reserve that no other stream can use.
-//! - The rest is common space. A stream can use it as long as it uses at most a quarter as much as is free afterwards. A
-//!   throttled stream, or one with an outage, therefore takes at most a fifth of what the others have left.
+//! - One half of the budget is divided into equal reserves, one for each stream.
+//! - The other half is common space. A stream can use it as long as it uses at most as much as is free afterwards. A
+//!   throttled stream, or one with an outage, therefore takes at most half of what the others have left.
 //! - A stream that holds nothing gets whatever is free. Streams that wait are served in the order of the parts that
 //!   they hold, the smallest first.
 //!
@@ -156,7 +157,7 @@
 //!
 //! // The stream `orders` has an outage.
 //! while router.try_send_to("orders", Record::from("an order")).is_ok() {}
-//! assert_eq!(router.status().buffered().records, 600);
+//! assert_eq!(router.status().buffered().records, 283);
 //!
 //! for number in 0..5_000 {
 //!     router.send_to("clicks", Record::from(format!("click {number}"))).await?;
@@ -171,9 +172,8 @@
 //! # Busy shards
 //!
 //! Within a stream, the rule divides the producer's buffer between the shards, so that a throttled or busy shard does
-//! not fill it. Calls for the same shard wait in the
-//! order in which they were made. Calls for other shards do not wait for them, and records without a partition key are
-//! sent to a shard that has capacity:
+//! not fill it. Calls for the same shard wait in the order in which they were made. Calls for other shards do not wait
+//! for them, and records without a partition key are sent to a shard that has capacity:
 //!
 //! ```
 //! use kinesis_sink::{KinesisSink, Record};
@@ -192,12 +192,12 @@
 //! # producer.flush().await?;
 //! # example.set_faults(kinesis_sink::sim::Faults::default().with_outage("ServiceUnavailable", 503));
 //!
-//! // The shard of this key accepts nothing.
+//! // The shard of this key is in an outage. It gets its reserve, and half of the common space.
 //! let mut buffered = 0;
 //! while producer.try_send(Record::from(("hot", "data"))).is_ok() {
 //!     buffered += 1;
 //! }
-//! assert_eq!(buffered, 500);
+//! assert_eq!(buffered, 334);
 //!
 //! producer.send(Record::from(("another key", "data"))).await?;
 //! producer.send(Record::from("without a key")).await?;

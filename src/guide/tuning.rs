@@ -59,8 +59,9 @@
 //! The buffer contains queued records *and* records in flight. It must have capacity for at least 500 records, or the
 //! bytes of a request, for each request in flight. The remaining capacity absorbs bursts and hot shards. If one busy
 //! shard's records fill the buffer of a sink, all records wait. A producer keeps [part of its
-//! buffer](crate::Producer#backpressure) free for the other shards, so a burst for one shard can use half of it. To
-//! absorb a longer burst, make the buffer large enough for all records of the burst, and for a producer twice as large.
+//! buffer](crate::Producer#backpressure) free for the other shards, so a burst for one shard can use at least a quarter
+//! of it. To absorb a longer burst, make the buffer large enough for all records of the burst, and for a producer four
+//! times as large.
 //!
 //! The buffer uses memory for the payloads, which `buffer_bytes` limits, and 160 bytes for each record, or 200 to 600
 //! bytes with aggregation. While a request is in flight, its body is also in memory, encoded in base64 if the protocol

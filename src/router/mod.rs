@@ -84,7 +84,7 @@
 //!
 //! The streams share a [budget](RouterSettings::budget) of records, bytes, and requests in flight, which is divided by the
 //! [fair-share rule](crate::budget#fair-share). Each stream also has the bounds of its [`Settings`](crate::Settings). A
-//! stream that makes no progress holds its reserve and at most a fifth of the common space. While a stream has no
+//! stream that makes no progress holds its reserve and at most half of the common space. While a stream has no
 //! capacity, `send_to` and `put_to` wait, and calls for other streams do not.
 //!
 //! # Streams that cannot be used

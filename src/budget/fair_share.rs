@@ -54,7 +54,7 @@ pub(super) struct FairShare {
     /// Next waiting member, if it needs more than what is free. It is then served before all members that follow it, so
     /// that small records do not starve a large one.
     reserved: Option<WaitingMember>,
-    /// `false` while there is only one possible member, which can then use everything.
+    /// `false` while the shards of a stream are unknown. Only the bounds apply then.
     has_shares: bool,
     is_closed: bool,
     /// Number of granted requests that are neither committed nor released.

@@ -44,6 +44,7 @@ pub(super) struct Channel {
 
 pub(super) type FlushReply = oneshot::Receiver<Result<(), Error>>;
 
+/// Counts a caller as waiting, which makes the driver send partial requests.
 struct WaiterGuard<'a>(&'a Channel);
 
 impl<'a> WaiterGuard<'a> {

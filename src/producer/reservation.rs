@@ -14,7 +14,8 @@ type PermitFuture = Pin<Box<dyn Future<Output = Result<Permit, Rejection>> + Sen
 /// Permit reserved by the poll methods of a handle, which do not know the next record yet.
 ///
 /// The permit is taken from the share of the handle's last record. The share can have no capacity left for the next
-/// record, so a handle exceeds the share of a busy shard by at most one record and then waits for its turn.
+/// record, so a sink exceeds the share of a busy shard by at most one record and then waits for its turn. A service
+/// releases the permit instead, and its record waits.
 pub(super) struct Reservation {
     share: ShareId,
     state: State,

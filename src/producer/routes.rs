@@ -16,6 +16,7 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(seed: Option<u64>) -> Self {
+        // Inverted, because the sink draws other keys from the seed itself.
         let rng = seed.map_or_else(Rng::new, |seed| Rng::with_seed(!seed));
         Self { ring: RwLock::default(), rng: Mutex::new(rng) }
     }

@@ -13,8 +13,8 @@ use crate::record::{Delivery, Receipt, Record};
 
 /// Sends single records and responds with their [`Delivery`].
 ///
-/// `poll_ready` waits for buffer capacity, like [`send`](Producer::send), and fails if the producer has ended. The
-/// future returned by `call` completes when the record is settled. If the shard of the record has used up its share of
+/// `poll_ready` waits for capacity in the share of the last record, and fails if the producer has ended. The future
+/// returned by `call` completes when the record is settled. If the shard of the record has used up its share of
 /// the buffer, the record waits in this future until it is accepted.
 ///
 /// In two cases the record cannot be accepted, but `poll_ready` returns `Ready(Ok)` so that `call` can return the

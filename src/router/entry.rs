@@ -43,7 +43,7 @@ pub(super) struct Entry<T> {
 
 /// Content of an [`Entry`].
 pub(super) trait Occupant {
-    /// Returns how the occupant is used. The caller ensures that no call that was made through the entry is in progress.
+    /// Returns how the occupant is used. `Idle` is reliable only if no call through the entry is in progress.
     fn occupancy(&self) -> Occupancy;
 
     /// Returns the time at which the occupant has ended, or 0 before.

@@ -107,8 +107,7 @@ pub struct RouterSettings {
     pub budget: BudgetSettings,
     /// Time after which an idle stream is closed: 1 s to 7 days. Default: 5 minutes.
     ///
-    /// A stream is idle if the router has no record of it, and the application has no handle of it. The next use opens
-    /// the stream again.
+    /// See [open streams](super#open-streams) for when a stream is idle. The next use opens the stream again.
     #[cfg_attr(
         feature = "serde",
         serde(

@@ -47,13 +47,13 @@ pub(super) struct FairShare {
     /// Common space that is in use: the sizes of the members beyond their reserves.
     common_used: Size,
     members: Vec<Member>,
-    unused: Vec<MemberId>,
+    free_ids: Vec<MemberId>,
     /// Members with waiters.
     waiting: BTreeSet<WaitingMember>,
     next_ticket: Ticket,
     /// Next waiting member, if it needs more than what is free. It is then served before all members that follow it, so
     /// that small records do not starve a large one.
-    reserved: Option<WaitingMember>,
+    blocked: Option<WaitingMember>,
     /// `false` while the shards of a stream are unknown. Only the bounds apply then.
     has_shares: bool,
     is_closed: bool,
@@ -65,7 +65,7 @@ pub(super) struct FairShare {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct WaitingMember {
     part: Part,
-    served: Ticket,
+    last_served: Ticket,
     /// First waiter.
     ticket: Ticket,
     id: MemberId,
@@ -75,7 +75,7 @@ struct WaitingMember {
 struct Member {
     used: Size,
     /// Ticket that was next when a waiter of this member was last served.
-    served: Ticket,
+    last_served: Ticket,
     waiters: BTreeMap<Ticket, Waiter>,
 }
 
@@ -123,10 +123,10 @@ impl FairShare {
             min_reserves,
             common_used: Size::default(),
             members: Vec::new(),
-            unused: Vec::new(),
+            free_ids: Vec::new(),
             waiting: BTreeSet::new(),
             next_ticket: 0,
-            reserved: None,
+            blocked: None,
             has_shares: true,
             is_closed: false,
             permits: 0,
@@ -136,13 +136,13 @@ impl FairShare {
     /// Adds a member and returns its number. Also returns the wakers of the requests that are granted as a result,
     /// because the common space can grow.
     pub(super) fn add(&mut self) -> (MemberId, Vec<Waker>) {
-        let id = self.unused.pop().unwrap_or(self.members.len());
+        let id = self.free_ids.pop().unwrap_or(self.members.len());
         if id == self.members.len() {
             self.members.push(Member::default());
         }
         // A new member follows the members that wait already.
         self.next_ticket += 1;
-        self.members[id].served = self.next_ticket;
+        self.members[id].last_served = self.next_ticket;
         self.resize_reserves();
         (id, self.grant())
     }
@@ -152,7 +152,7 @@ impl FairShare {
         debug_assert!(!self.is_waiting(id), "a waiter keeps its member");
         self.subtract_used(id, self.used_by(id));
         self.members[id] = Member::default();
-        self.unused.push(id);
+        self.free_ids.push(id);
         self.resize_reserves();
         self.grant()
     }
@@ -160,7 +160,7 @@ impl FairShare {
     /// Changes the number of reserves if there are more members, or fewer than a quarter as many. The number is a power
     /// of two, so that the members are seldom counted again.
     fn resize_reserves(&mut self) {
-        let members = (self.members.len() - self.unused.len()).max(self.min_reserves);
+        let members = (self.members.len() - self.free_ids.len()).max(self.min_reserves);
         if members > self.reserves || members * 4 < self.reserves {
             self.set_reserves(members.next_power_of_two());
         }
@@ -205,11 +205,12 @@ impl FairShare {
         if self.is_closed {
             return Err(AcquireError::Closed);
         }
-        let is_reserved = self.reserved.is_some_and(|reserved| reserved < self.newcomer(id));
+        let is_behind_blocked =
+            self.blocked.is_some_and(|blocked| blocked < self.position_of_new_waiter(id));
         match self.fit(id, bytes) {
             Fit::Full => return Err(AcquireError::Full),
             Fit::Share => return Err(AcquireError::Share),
-            Fit::Common if is_reserved => return Err(AcquireError::Share),
+            Fit::Common if is_behind_blocked => return Err(AcquireError::Share),
             Fit::Reserve | Fit::Common if self.is_waiting(id) => return Err(AcquireError::Share),
             Fit::Reserve | Fit::Common => {}
         }
@@ -217,7 +218,7 @@ impl FairShare {
         self.next_ticket += 1;
         let next_ticket = self.next_ticket;
         self.add_used(id, Size { records: 1, bytes });
-        self.members[id].served = next_ticket;
+        self.members[id].last_served = next_ticket;
         Ok(())
     }
 
@@ -377,16 +378,16 @@ impl FairShare {
     /// Serves waiters until the next one does not fit. Returns the wakers of those that were served.
     fn grant(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        self.reserved = None;
+        self.blocked = None;
         if self.is_closed {
             return wakers;
         }
         while let Some((id, ticket)) = self.next_to_serve() {
-            self.reserved = None;
+            self.blocked = None;
             let next_ticket = self.next_ticket;
             self.next_ticket += 1;
             let served = self.update(id, |member| {
-                member.served = next_ticket;
+                member.last_served = next_ticket;
                 member.waiters.remove(&ticket)
             });
             if let Some(Waiter { bytes, waker }) = served {
@@ -409,19 +410,19 @@ impl FairShare {
         let mut scanned = 0;
         for &member in &self.waiting {
             let WaitingMember { part, ticket, id, .. } = member;
-            let is_last = match self.reserved {
+            let is_last = match self.blocked {
                 None => part > largest,
-                // Only requests that fit into a reserve are served before the reserved one.
+                // Only requests that fit into a reserve are served before the blocked one.
                 Some(_) => part >= reserve || scanned == MAX_SCANNED,
             };
-            scanned += usize::from(self.reserved.is_some());
+            scanned += usize::from(self.blocked.is_some());
             if self.has_shares && is_last {
                 break;
             }
             match self.fit(id, self.members[id].waiters[&ticket].bytes) {
                 Fit::Reserve => return Some((id, ticket)),
-                Fit::Common if self.reserved.is_none() => return Some((id, ticket)),
-                Fit::Full if self.reserved.is_none() => self.reserved = Some(member),
+                Fit::Common if self.blocked.is_none() => return Some((id, ticket)),
+                Fit::Full if self.blocked.is_none() => self.blocked = Some(member),
                 Fit::Common | Fit::Share | Fit::Full => {}
             }
         }
@@ -435,7 +436,7 @@ impl FairShare {
             member.used += size;
             (before, member.used)
         });
-        self.move_common(before, after);
+        self.update_common_used(before, after);
     }
 
     fn subtract_used(&mut self, id: MemberId, size: Size) {
@@ -445,11 +446,11 @@ impl FairShare {
             member.used -= size;
             (before, member.used)
         });
-        self.move_common(before, after);
+        self.update_common_used(before, after);
     }
 
     /// Updates the common space in use after the size of a member has changed.
-    fn move_common(&mut self, before: Size, after: Size) {
+    fn update_common_used(&mut self, before: Size, after: Size) {
         self.common_used += beyond(after, self.reserve);
         self.common_used -= beyond(before, self.reserve);
     }
@@ -467,15 +468,16 @@ impl FairShare {
     }
 
     fn key(&self, id: MemberId) -> Option<WaitingMember> {
-        let Member { used, served, waiters } = &self.members[id];
+        let Member { used, last_served, waiters } = &self.members[id];
         let (&ticket, _) = waiters.first_key_value()?;
-        Some(WaitingMember { part: self.part(*used), served: *served, ticket, id })
+        Some(WaitingMember { part: self.part(*used), last_served: *last_served, ticket, id })
     }
 
     /// Returns the position that a new waiter of a member without waiters would have.
-    fn newcomer(&self, id: MemberId) -> WaitingMember {
-        let served = self.members.get(id).map_or(0, |member| member.served);
-        WaitingMember { part: self.part(self.used_by(id)), served, ticket: self.next_ticket, id }
+    fn position_of_new_waiter(&self, id: MemberId) -> WaitingMember {
+        let last_served = self.members.get(id).map_or(0, |member| member.last_served);
+        let part = self.part(self.used_by(id));
+        WaitingMember { part, last_served, ticket: self.next_ticket, id }
     }
 
     fn part(&self, size: Size) -> Part {

@@ -23,7 +23,7 @@ use tokio::task::coop::consume_budget;
 
 pub use driver::Driver;
 pub use put_all::PutAll;
-pub(crate) use router_access::End;
+pub(crate) use router_access::EndReason;
 pub use service::ResponseFuture;
 pub use sink::ProducerSink;
 

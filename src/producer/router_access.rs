@@ -56,7 +56,7 @@ impl Producer {
     }
 
     /// Waits until a share has capacity for a record again, or the producer returns an error for each record.
-    pub(crate) fn has_room(
+    pub(crate) fn wait_for_capacity(
         &self,
         share: ShareId,
     ) -> impl Future<Output = ()> + Send + Sync + use<> {
@@ -89,11 +89,11 @@ impl Producer {
     }
 
     /// Returns how the producer has ended, or `None` before its driver has ended.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<EndReason> {
         let queue = self.channel().queue();
         (queue.phase == Phase::Terminated).then(|| match queue.stop_reason {
-            None | Some(StopReason::Closed) => End::Closed,
-            Some(StopReason::Refused(_) | StopReason::Abandoned) => End::Stopped,
+            None | Some(StopReason::Closed) => EndReason::Closed,
+            Some(StopReason::Refused(_) | StopReason::Abandoned) => EndReason::Stopped,
         })
     }
 
@@ -136,7 +136,7 @@ impl Producer {
 
 /// How a producer has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum EndReason {
     /// A handle has closed the producer.
     Closed,
     /// The service refuses every request, or the driver was dropped.

@@ -81,7 +81,7 @@ impl Maintenance {
             if streams.is_closed() {
                 return Next::End;
             }
-            if streams.len() == 0 && !streams.needs_service() {
+            if streams.len() == 0 && !streams.must_serve() {
                 *self = Self::default();
                 return Next::Wait { until: None, listen_from: None };
             }
@@ -97,12 +97,12 @@ impl Maintenance {
             }
             let mut until = clock.instant(self.sweep_at.unwrap_or(now));
             let mut listen_from = None;
-            if streams.needs_service() {
+            if streams.must_serve() {
                 let (least, per_stream) = SEARCH_INTERVAL;
                 let open = u32::try_from(streams.len()).unwrap_or(u32::MAX);
                 let now = clock.instant(now);
                 until = until.min(now + least.max(per_stream * open));
-                listen_from = Some(clock.instant(streams.exhausted_until()));
+                listen_from = Some(clock.instant(streams.next_search_at()));
             }
             Next::Wait { until: Some(until), listen_from }
         })

@@ -11,7 +11,7 @@ use crate::budget::Budget;
 use crate::build_error::BuildError;
 #[cfg(feature = "metrics")]
 use crate::metrics::StreamLabels;
-use crate::producer::{End, Producer};
+use crate::producer::{EndReason, Producer};
 use crate::service::PutRecordsService;
 use crate::sink::{KinesisSink, SinkBuilder};
 use crate::status::Totals;
@@ -126,8 +126,8 @@ impl Occupant for Opened {
         let is_only_handle = producer.is_only_handle();
         let is_empty = producer.is_idle();
         match producer.end() {
-            Some(End::Closed) => Occupancy::Closed { is_empty },
-            Some(End::Stopped) => Occupancy::Stopped { is_empty },
+            Some(EndReason::Closed) => Occupancy::Closed { is_empty },
+            Some(EndReason::Stopped) => Occupancy::Stopped { is_empty },
             None if is_empty && is_only_handle => Occupancy::Idle,
             None => Occupancy::InUse,
         }

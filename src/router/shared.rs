@@ -76,7 +76,7 @@ impl Shared {
         let (result, wakes) = self.change(|streams, now, effects| {
             let result = change(streams, now, effects);
             // The task has no timer while no stream is open.
-            (result, streams.len() == 1 || streams.needs_service())
+            (result, streams.len() == 1 || streams.must_serve())
         });
         if wakes {
             self.signals.wake();

@@ -122,7 +122,7 @@ impl RouterSink {
                     unreachable!("`Full` errors contain the record")
                 };
                 let share = producer.accept_beyond_share(record)?;
-                self.excess.records = Some(Box::pin(producer.has_room(share)));
+                self.excess.records = Some(Box::pin(producer.wait_for_capacity(share)));
             }
             sent => sent?,
         }
@@ -219,8 +219,8 @@ impl Sink<(StreamId, Record)> for RouterSink {
 
 impl Excesses {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(has_room) = &mut self.records {
-            ready!(has_room.as_mut().poll(cx));
+        if let Some(wait_for_capacity) = &mut self.records {
+            ready!(wait_for_capacity.as_mut().poll(cx));
             self.records = None;
         }
         if let Some(signal) = &mut self.streams {

@@ -34,7 +34,7 @@ pub(super) struct Streams<T> {
     idle_timeout: Nanos,
     next_id: u64,
     /// Time until which no idle stream is searched for, because the last search found none.
-    exhausted_until: Nanos,
+    next_search_at: Nanos,
     is_closed: bool,
     /// `false` once nothing calls [`serve`](Streams::serve), so that callers cannot wait.
     is_served: bool,
@@ -107,7 +107,7 @@ impl<T: Occupant> Streams<T> {
             when_full: settings.when_full,
             idle_timeout: Nanos::try_from(settings.idle_timeout.as_nanos()).unwrap_or(Nanos::MAX),
             next_id: 0,
-            exhausted_until: 0,
+            next_search_at: 0,
             is_closed: false,
             is_served: true,
             opened: 0,
@@ -262,7 +262,7 @@ impl<T: Occupant> Streams<T> {
 
     /// Closes the least recently used idle stream.
     fn evict(&mut self, now: Nanos, effects: &mut Effects<T>) -> bool {
-        if now < self.exhausted_until {
+        if now < self.next_search_at {
             return false;
         }
         let mut in_use = Vec::new();
@@ -288,7 +288,7 @@ impl<T: Occupant> Streams<T> {
         match &evicted {
             Some(entry) => self.remove(entry, effects),
             // A search takes up to 0.1 us per stream. With many streams, the pause limits its share of the time.
-            None => self.exhausted_until = now + 1_000 * (self.open.len() as Nanos & !63),
+            None => self.next_search_at = now + 1_000 * (self.open.len() as Nanos & !63),
         }
         evicted.is_some()
     }
@@ -314,13 +314,13 @@ impl<T: Occupant> Streams<T> {
     }
 
     /// Returns `true` if [`serve`](Self::serve) must be called again.
-    pub(super) fn needs_service(&self) -> bool {
+    pub(super) fn must_serve(&self) -> bool {
         !self.waiters.is_empty() || self.open.len() > self.max_streams
     }
 
     /// Returns the time before which [`serve`](Self::serve) has no effect.
-    pub(super) fn exhausted_until(&self) -> Nanos {
-        self.exhausted_until
+    pub(super) fn next_search_at(&self) -> Nanos {
+        self.next_search_at
     }
 
     /// Returns the time between two sweeps.

@@ -13,22 +13,22 @@ use crate::record::FailureReason;
 #[derive(Debug)]
 pub(super) struct Membership {
     member: Arc<Member>,
-    slot: Claim,
+    slot: PermitState,
     /// Capacity for the next record. A producer's driver does not use it.
-    capacity: Claim,
+    capacity: PermitState,
     largest_record: usize,
 }
 
-/// Claim to a part of a budget.
+/// PermitState to a part of a budget.
 #[derive(Debug, Default)]
-enum Claim {
+enum PermitState {
     #[default]
     None,
     Waiting(MemberAcquire),
     Granted(MemberPermit),
 }
 
-impl Claim {
+impl PermitState {
     fn poll(&mut self, cx: &mut Context<'_>, acquire: impl FnOnce() -> MemberAcquire) -> Poll<()> {
         if matches!(self, Self::None) {
             *self = Self::Waiting(acquire());
@@ -55,7 +55,7 @@ impl Claim {
 impl Membership {
     pub(super) fn new(budget: &Budget) -> Self {
         let member = Member::new(budget);
-        Self { member, slot: Claim::None, capacity: Claim::None, largest_record: 0 }
+        Self { member, slot: PermitState::None, capacity: PermitState::None, largest_record: 0 }
     }
 
     pub(super) fn member(&self) -> &Arc<Member> {
@@ -63,7 +63,7 @@ impl Membership {
     }
 
     pub(super) fn release_capacity(&mut self) {
-        self.capacity = Claim::None;
+        self.capacity = PermitState::None;
     }
 
     /// Applies a change of the buffer to the budget.
@@ -92,7 +92,7 @@ impl Core {
 
     pub(super) fn release_slot(&mut self) {
         if let Some(membership) = &mut self.membership {
-            membership.slot = Claim::None;
+            membership.slot = PermitState::None;
         }
     }
 

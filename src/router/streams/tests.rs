@@ -222,7 +222,7 @@ fn waiters_are_served_in_order() {
     let entries = d.each_mut().map(|waiter| waiter.try_recv().unwrap());
     assert!(Arc::ptr_eq(&entries[0], &entries[1]));
     assert_eq!(table.closed, ["b", "a"]);
-    assert!(!table.streams.needs_service());
+    assert!(!table.streams.must_serve());
 }
 
 #[test]
@@ -276,11 +276,11 @@ fn excess_of_dropped_sink_ends() {
     let mut table = Table::evicting(1);
     let a = table.open("a");
     drop(table.open_beyond("b"));
-    assert!(table.streams.needs_service());
+    assert!(table.streams.must_serve());
     a.set(Occupancy::Idle);
     table.serve();
     assert_eq!(table.open_streams(), ["b"]);
-    assert!(!table.streams.needs_service());
+    assert!(!table.streams.must_serve());
 }
 
 #[test]
@@ -483,7 +483,7 @@ fn random_uses_keep_table_consistent() {
             table.serve();
             waiters.retain_mut(|waiter| waiter.try_recv().is_err());
         }
-        assert!(!table.streams.needs_service(), "seed {seed}: a waiter is left");
+        assert!(!table.streams.must_serve(), "seed {seed}: a waiter is left");
         assert!(table.streams.len() <= max, "seed {seed}");
         assert!(waiters.is_empty(), "seed {seed}: {} waiters were not served", waiters.len());
     }

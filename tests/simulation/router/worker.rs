@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt};
 use kinesis_sink::budget::Budget;
 use kinesis_sink::producer::ProducerSink;
 use kinesis_sink::record::Key;
 use kinesis_sink::router::RouterSink;
 use kinesis_sink::{Delivery, Error, ErrorKind, Producer, Record, Router};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 
@@ -23,14 +22,17 @@ use super::{ms, rarely};
 /// Number of keys of a worker in each stream.
 const KEYS: u64 = 3;
 
-type Response = BoxFuture<'static, (usize, Result<Delivery, Error>)>;
+/// Number of a record and the response of the service.
+type Response = (usize, Result<Delivery, Error>);
 
 pub struct Worker {
     id: usize,
     router: Router,
     sink: RouterSink,
     producer: Option<(usize, Producer, ProducerSink)>,
-    responses: FuturesUnordered<Response>,
+    /// Calls of the service. Each is polled by a task, because a future that waits for capacity delays later calls while
+    /// it is not polled.
+    responses: JoinSet<Response>,
     budget: Budget,
     scenario: Arc<Scenario>,
     ledger: SharedLedger,
@@ -51,7 +53,7 @@ impl Worker {
             router: router.clone(),
             sink: router.sink(),
             producer: None,
-            responses: FuturesUnordered::new(),
+            responses: JoinSet::new(),
             budget: budget.clone(),
             scenario: scenario.clone(),
             ledger: ledger.clone(),
@@ -269,16 +271,18 @@ impl Worker {
             ledger.coverage.count("a call of the service", 1);
             drop(ledger);
             let response = router.call((self.scenario.streams[stream].id(), record));
-            self.responses.push(response.map(move |response| (number, response)).boxed());
+            self.responses.spawn(response.map(move |response| (number, response)));
         }
         if rarely(&mut self.rng, 10) {
             // The records are sent if they were accepted before.
-            self.responses.clear();
+            self.responses.abort_all();
         }
     }
 
     fn note_responses(&mut self) {
-        while let Some(Some((number, response))) = self.responses.next().now_or_never() {
+        while let Some(joined) = self.responses.try_join_next() {
+            // An error means that the call was aborted.
+            let Ok((number, response)) = joined else { continue };
             let mut ledger = self.ledger.lock();
             match response {
                 Ok(delivery) => {

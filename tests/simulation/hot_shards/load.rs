@@ -12,6 +12,7 @@ use kinesis_sink::record::Key;
 use kinesis_sink::shard::{Shard, hash_of};
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{KinesisSink, Producer, Record, Settings};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::{Service, ServiceExt};
 
@@ -280,10 +281,17 @@ pub async fn send_all(way: Way, start: Instant, mut producer: Producer, mut sour
             records.forward(producer.sink()).await.expect("no record fails");
         }
         Way::Service => {
+            let mut responses = JoinSet::new();
             for record in source.by_ref() {
                 let ready = producer.ready().await.expect("the producer is open");
-                // The record is sent although its response is dropped.
-                drop(ready.call(record));
+                // The record can wait in its response, so the response must be polled.
+                responses.spawn(ready.call(record));
+                while let Some(response) = responses.try_join_next() {
+                    response.expect("no call panics").expect("no record fails");
+                }
+            }
+            for response in responses.join_all().await {
+                response.expect("no record fails");
             }
         }
     }

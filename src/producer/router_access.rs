@@ -11,7 +11,7 @@ use tokio::task::coop::{consume_budget, unconstrained};
 use super::Producer;
 use super::queue::Phase;
 use super::state::{State, StopReason};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Rejection};
 use crate::pipeline::ShareId;
 use crate::record::{Record, Undelivered};
 
@@ -55,15 +55,17 @@ impl Producer {
         self.channel().push_beyond(record)
     }
 
-    /// Waits until a share has capacity for a record again, or the producer returns an error for each record.
+    /// Waits until a share has capacity for a record again, or the producer has ended or must be emptied of failed
+    /// records. Must be polled, because it holds the capacity for a moment.
     pub(crate) fn wait_for_capacity(
         &self,
         share: ShareId,
     ) -> impl Future<Output = ()> + Send + Sync + use<> {
         let channel = self.channel().clone();
         async move {
-            // Only waits for the permit: it is released immediately.
-            drop(channel.reserve_any(share).await);
+            while let Err(Rejection::Refused(_)) = channel.clone().reserve_any(share).await {
+                channel.clone().recovered().await;
+            }
         }
     }
 

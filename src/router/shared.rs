@@ -1,5 +1,6 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::entry::{Clock, Entry, Nanos};
@@ -92,6 +93,10 @@ impl Shared {
         self.opener.spawner.clock
     }
 
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.opener.spawner.runtime
+    }
+
     pub(super) fn budget(&self) -> &Budget {
         &self.opener.budget
     }
@@ -166,8 +171,13 @@ impl Shared {
             Lookup::Waiting(receiver) => match receiver.await {
                 Ok(entry) => entry,
                 // The sender was dropped because the router was closed, or with its runtime.
-                Err(_) if self.is_closed() => return Err(Error::closed()),
-                Err(_) => return Err(Error::abandoned()),
+                Err(_) => {
+                    let is_closed = self.is_closed();
+                    let error = if is_closed { Error::closed() } else { Error::abandoned() };
+                    // A caller waits only for a valid stream.
+                    let stream = stream.parse().map_err(BuildError::from)?;
+                    return Err(error.with_stream(stream));
+                }
             },
         };
         self.build(entry)

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use foldhash::quality::RandomState;
 use futures::Sink;
+use tokio::task::JoinHandle;
 use tokio::task::coop::poll_proceed;
 
 use super::Router;
@@ -70,9 +71,19 @@ pub struct RouterSink {
 #[derive(Default)]
 struct Excesses {
     /// Completes when the stream has capacity again.
-    records: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    records: Option<CapacityWait>,
     /// Completes when the maximum number of open streams is no longer exceeded.
     streams: Option<Excess>,
+}
+
+/// Task that waits for the capacity of a stream. A sink that is not polled would otherwise keep the capacity that it has
+/// been granted.
+struct CapacityWait(JoinHandle<()>);
+
+impl Drop for CapacityWait {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 struct Flush {
@@ -122,7 +133,8 @@ impl RouterSink {
                     unreachable!("`Full` errors contain the record")
                 };
                 let share = producer.accept_beyond_share(record)?;
-                self.excess.records = Some(Box::pin(producer.wait_for_capacity(share)));
+                let capacity = producer.wait_for_capacity(share);
+                self.excess.records = Some(CapacityWait(shared.runtime().spawn(capacity)));
             }
             sent => sent?,
         }
@@ -219,8 +231,9 @@ impl Sink<(StreamId, Record)> for RouterSink {
 
 impl Excesses {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(wait_for_capacity) = &mut self.records {
-            ready!(wait_for_capacity.as_mut().poll(cx));
+        if let Some(CapacityWait(task)) = &mut self.records {
+            // An error means that the runtime was shut down, which the next call reports.
+            let _ = ready!(Pin::new(task).poll(cx));
             self.records = None;
         }
         if let Some(signal) = &mut self.streams {

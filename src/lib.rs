@@ -206,6 +206,7 @@ mod parse_error;
 mod pipeline;
 mod service_ext;
 mod sink;
+mod watch;
 
 pub mod aggregate;
 pub mod budget;

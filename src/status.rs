@@ -27,6 +27,7 @@ use crate::pipeline::Size;
 use crate::record::AttemptError;
 use crate::service::ErrorCount;
 use crate::stream::StreamId;
+use crate::watch::LazyWatch;
 
 /// Snapshot of the status of a sink or a producer.
 ///
@@ -257,20 +258,20 @@ impl Fault {
 /// Sender that publishes the condition of a sink. Clones publish to the same watches.
 #[derive(Debug, Clone)]
 pub(crate) struct ConditionSender {
-    sender: watch::Sender<Condition>,
+    sender: Arc<LazyWatch<Condition>>,
     /// Last published fault, and its start time on the system clock.
-    reported: Option<(Fault, SystemTime)>,
+    reported: Option<Box<(Fault, SystemTime)>>,
     is_closing: bool,
 }
 
 impl ConditionSender {
     pub(crate) fn new() -> Self {
-        let sender = watch::Sender::new(Condition::Working);
-        Self { sender, reported: None, is_closing: false }
+        let sender = LazyWatch::new(|| Condition::Working);
+        Self { sender: Arc::new(sender), reported: None, is_closing: false }
     }
 
     pub(crate) fn current(&self) -> Condition {
-        self.sender.borrow().clone()
+        self.sender.read(Condition::clone)
     }
 
     pub(crate) fn watch(&self) -> ConditionWatch {
@@ -281,7 +282,7 @@ impl ConditionSender {
 
     /// Publishes the condition that results from `fault` if the condition has changed.
     pub(crate) fn report(&mut self, fault: Option<Fault>, is_closing: bool) {
-        let is_same = match (&self.reported, &fault) {
+        let is_same = match (self.reported.as_deref(), &fault) {
             (None, None) => true,
             (Some((before, _)), Some(fault)) => before.is_like(fault),
             (None, Some(_)) | (Some(_), None) => false,
@@ -292,16 +293,16 @@ impl ConditionSender {
         self.is_closing = is_closing;
         self.reported = fault.map(|fault| {
             // Computed once for each fault, so that `since` does not change while the fault lasts.
-            let since = match &self.reported {
+            let since = match self.reported.as_deref() {
                 Some((before, since)) if before.since == fault.since => *since,
                 _ => {
                     let now = tokio::time::Instant::now().into_std();
                     SystemTime::now() - now.saturating_duration_since(fault.since)
                 }
             };
-            (fault, since)
+            Box::new((fault, since))
         });
-        self.set(match &self.reported {
+        self.set(match self.reported.as_deref() {
             fault if is_closing => {
                 let error = fault.as_ref().map(|(fault, _)| AttemptError::clone(&fault.error));
                 Condition::Closing { error }
@@ -324,7 +325,7 @@ impl ConditionSender {
             let stages = (current.stage(), condition.stage());
             let changes = stages.0 <= stages.1 && stages.0 < 2 && *current != condition;
             if changes {
-                *current = condition;
+                *current = condition.clone();
             }
             changes
         });

@@ -47,6 +47,8 @@ pub(super) struct FairShare {
     /// Common space that is in use: the sizes of the members beyond their reserves.
     common_used: Size,
     members: Vec<Member>,
+    /// Number of members while all of them [rest](Self::rest). `members` is then empty.
+    resting: usize,
     free_ids: Vec<MemberId>,
     /// Members with waiters.
     waiting: BTreeSet<WaitingMember>,
@@ -123,6 +125,7 @@ impl FairShare {
             min_reserves,
             common_used: Size::default(),
             members: Vec::new(),
+            resting: 0,
             free_ids: Vec::new(),
             waiting: BTreeSet::new(),
             next_ticket: 0,
@@ -188,6 +191,7 @@ impl FairShare {
     /// Sets the number of members, of which none is ever removed, and whether they are limited to their share. Without
     /// shares, only the bounds apply.
     pub(super) fn set_members(&mut self, members: usize, has_shares: bool) -> Vec<Waker> {
+        self.resume();
         let is_larger = members > self.members.len();
         if is_larger {
             self.members.resize_with(members, Member::default);
@@ -317,6 +321,21 @@ impl FairShare {
             self.members[member.id].waiters.values().map(|waiter| waiter.waker.clone())
         });
         wakers.collect()
+    }
+
+    /// Releases the memory of all members if they hold nothing. They keep their reserves. Must not be called if members
+    /// were [added](Self::add).
+    pub(super) fn rest(&mut self) {
+        if self.used == Size::default() && self.waiting.is_empty() && self.resting == 0 {
+            self.resting = self.members.len();
+            self.members = Vec::new();
+        }
+    }
+
+    fn resume(&mut self) {
+        if self.resting > 0 {
+            self.members.resize_with(std::mem::take(&mut self.resting), Member::default);
+        }
     }
 
     pub(super) fn used(&self) -> Size {
@@ -457,6 +476,7 @@ impl FairShare {
 
     /// Changes a member and keeps its position among the waiting members up to date.
     fn update<T>(&mut self, id: MemberId, change: impl FnOnce(&mut Member) -> T) -> T {
+        self.resume();
         if let Some(key) = self.key(id) {
             self.waiting.remove(&key);
         }

@@ -92,6 +92,11 @@ impl Shares {
         Woken(self.lock().close())
     }
 
+    /// Releases the memory of members without a charge. Must not be called if members were [added](Self::add_member).
+    pub(crate) fn rest(&self) {
+        self.lock().rest();
+    }
+
     pub(crate) fn used(&self) -> Size {
         self.lock().used()
     }

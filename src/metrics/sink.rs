@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use metrics::{Gauge, Histogram, IntoF64};
@@ -23,19 +24,53 @@ pub(crate) struct SinkMetrics {
 
 /// Metrics that have the stream label of the sink.
 enum Label {
-    Named(Box<Named>),
+    /// `None` while a sink without a recorder is idle.
+    Named(Option<Box<Named>>),
     Shared(Member),
 }
 
 struct Named {
     handles: Handles,
     shards: Shards,
+    /// `true` if no recorder was installed when the handles were registered.
+    is_discarded: bool,
+}
+
+thread_local! {
+    /// Metrics of the sink that was last idle, so that a sink that is idle for a moment need not register them again.
+    static LAST_IDLE: RefCell<Option<(StreamId, Box<Named>)>> = const { RefCell::new(None) };
+}
+
+impl Named {
+    /// Keeps discarded metrics until another sink in this thread is idle.
+    fn keep(self: Box<Self>, stream: &StreamId) {
+        let replaced = LAST_IDLE.try_with(|last| last.replace(Some((stream.clone(), self))));
+        // The recorder can run code when a handle is dropped, so the value is no longer borrowed here.
+        drop(replaced);
+    }
+
+    fn take_kept(stream: &StreamId) -> Option<Box<Self>> {
+        let take = |last: &RefCell<Option<(StreamId, _)>>| {
+            last.borrow_mut().take_if(|(kept, _)| kept == stream)
+        };
+        LAST_IDLE.try_with(take).ok()?.map(|(_, named)| named)
+    }
+
+    fn new(stream: &StreamId) -> Box<Self> {
+        let name = stream.name();
+        // The recorder with which the facade discards all metrics has no state.
+        let is_discarded = metrics::with_recorder(|recorder| size_of_val(recorder) == 0);
+        Box::new(Self { handles: Handles::new(name), shards: Shards::new(name), is_discarded })
+    }
 }
 
 impl Label {
-    fn handles(&self) -> &Handles {
+    fn handles(&mut self, stream: &StreamId) -> &Handles {
         match self {
-            Self::Named(named) => &named.handles,
+            Self::Named(named) => {
+                let register = || Named::take_kept(stream).unwrap_or_else(|| Named::new(stream));
+                &named.get_or_insert_with(register).handles
+            }
             Self::Shared(member) => member.handles(),
         }
     }
@@ -43,14 +78,15 @@ impl Label {
     /// Records the metrics of a shard. Streams with a shared label have none, because they could have any number of
     /// shards.
     fn record_shard(&mut self, sample: ShardSample) {
-        if let Self::Named(named) = self {
+        if let Self::Named(Some(named)) = self {
             named.shards.record(sample);
         }
     }
 
     fn report_oldest(&mut self, accepted_at: Option<Instant>, now: Instant) {
         match self {
-            Self::Named(named) => {
+            Self::Named(None) => {}
+            Self::Named(Some(named)) => {
                 let age = accepted_at.map(|accepted_at| now.saturating_duration_since(accepted_at));
                 named.handles.records.oldest_age.set(age.unwrap_or(Duration::ZERO));
             }
@@ -62,13 +98,7 @@ impl Label {
 impl SinkMetrics {
     pub(crate) fn new(stream: &StreamId, label: StreamLabel) -> Self {
         let label = match label {
-            StreamLabel::Name => {
-                let name = stream.name();
-                Label::Named(Box::new(Named {
-                    handles: Handles::new(name),
-                    shards: Shards::new(name),
-                }))
-            }
+            StreamLabel::Name => Label::Named(Some(Named::new(stream))),
             StreamLabel::Shared(shared) => Label::Shared(Member::new(shared)),
         };
         Self { totals: Totals::default(), pending: 0, buffered: 0, next: None, label }
@@ -76,15 +106,20 @@ impl SinkMetrics {
 
     /// Returns `true` if there was a request or response since the last report, or if [`INTERVAL`] has passed.
     pub(crate) fn should_report(&self, pipeline: &mut Pipeline, now: Instant) -> bool {
-        let has_samples =
-            pipeline.ledger_mut().samples_mut().is_some_and(|samples| !samples.is_empty());
-        has_samples || self.next.is_none_or(|next| next <= now)
+        pipeline.ledger_mut().unreported_mut().is_some() || self.next.is_none_or(|next| next <= now)
     }
 
     pub(crate) fn report(&mut self, pipeline: &mut Pipeline, now: Instant) {
-        let Some(samples) = pipeline.ledger_mut().samples_mut() else { return };
         self.next = Some(now + INTERVAL);
-        let Handles { records, requests } = self.label.handles();
+        self.report_samples(pipeline);
+        self.report_totals(pipeline);
+        self.report_gauges(pipeline, now);
+    }
+
+    fn report_samples(&mut self, pipeline: &mut Pipeline) {
+        let stream = pipeline.stream().clone();
+        let Some(samples) = pipeline.ledger_mut().unreported_mut() else { return };
+        let Handles { records, requests } = self.label.handles(&stream);
         for (reason, times) in samples.flush_reasons.drain() {
             requests.flushed[reason as usize].increment(times as u64);
         }
@@ -101,13 +136,21 @@ impl SinkMetrics {
         for sample in samples.shards.drain(..) {
             self.label.record_shard(sample);
         }
-        self.report_totals(pipeline.ledger().totals());
-        self.report_gauges(pipeline, now);
     }
 
-    fn report_totals(&mut self, totals: &Totals) {
+    /// Releases the handles of an idle sink if no recorder was installed. The next report registers them again.
+    pub(crate) fn rest(&mut self, stream: &StreamId) {
+        if let Label::Named(named) = &mut self.label
+            && let Some(named) = named.take_if(|named| named.is_discarded)
+        {
+            named.keep(stream);
+        }
+    }
+
+    fn report_totals(&mut self, pipeline: &Pipeline) {
+        let totals = pipeline.ledger().totals();
         let before = std::mem::replace(&mut self.totals, *totals);
-        let Handles { records, requests } = self.label.handles();
+        let Handles { records, requests } = self.label.handles(pipeline.stream());
         let Records { received, put, data_put, withdrawn, .. } = records;
         received.increment(totals.accepted - before.accepted);
         put.increment(totals.delivered - before.delivered);
@@ -117,7 +160,7 @@ impl SinkMetrics {
     }
 
     fn report_gauges(&mut self, pipeline: &Pipeline, now: Instant) {
-        let Handles { records, .. } = self.label.handles();
+        let Handles { records, .. } = self.label.handles(pipeline.stream());
         let pending = pipeline.ledger().totals().unsettled();
         move_gauge(&records.pending, std::mem::replace(&mut self.pending, pending), pending);
         let buffered = pipeline.ledger().buffered().bytes;

@@ -122,6 +122,13 @@ impl InFlight {
         Some(request)
     }
 
+    /// Releases the memory if no request is in flight. An empty map keeps a node.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            self.requests = BTreeMap::new();
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.requests.len()
     }

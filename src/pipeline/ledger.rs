@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::buffered::{BufferedRecord, FAILED, ShareId};
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
-use super::samples::Samples;
+use super::samples::{MetricsGranularity, Samples};
 use crate::record::{FailureReason, Undelivered};
 use crate::settings::Settings;
 use crate::status::{RequestSummary, Totals};
@@ -20,6 +20,8 @@ pub(crate) struct Ledger {
     failed: Size,
     change: BufferChange,
     last_request: Option<Arc<RequestSummary>>,
+    granularity: MetricsGranularity,
+    /// `None` if there are no samples.
     samples: Option<Box<Samples>>,
 }
 
@@ -109,7 +111,8 @@ impl Ledger {
             failed: Size::default(),
             change: BufferChange::default(),
             last_request: None,
-            samples: Samples::new(settings),
+            granularity: MetricsGranularity::of(settings),
+            samples: None,
         }
     }
 
@@ -128,7 +131,7 @@ impl Ledger {
         now: Instant,
     ) {
         self.totals.requests += 1;
-        if let Some(samples) = &mut self.samples {
+        if let Some(samples) = self.samples_mut() {
             samples.record_request(reason, entries, now);
         }
     }
@@ -145,7 +148,7 @@ impl Ledger {
         self.totals.delivered_bytes += bytes as u64;
         self.unsettled_bytes -= bytes;
         self.change.settle(record);
-        if let Some(samples) = &mut self.samples {
+        if let Some(samples) = self.samples_mut() {
             samples.record_delivered(record, now);
         }
     }
@@ -158,7 +161,7 @@ impl Ledger {
         self.failed.add_record(bytes);
         self.change.settle(record);
         self.change.failed.add_record(bytes);
-        if let Some(samples) = &mut self.samples {
+        if let Some(samples) = self.samples_mut() {
             samples.record_failed(record, reason);
         }
     }
@@ -214,6 +217,15 @@ impl Ledger {
         &mut self.change
     }
 
+    /// Releases unused memory.
+    pub(super) fn rest(&mut self) {
+        if self.change.touched.is_empty() {
+            self.change.settled = Vec::new();
+            self.change.touched = Vec::new();
+        }
+        self.samples.take_if(|samples| samples.is_empty());
+    }
+
     pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
@@ -226,8 +238,24 @@ impl Ledger {
         self.last_request.as_ref()
     }
 
-    pub(crate) fn samples_mut(&mut self) -> Option<&mut Samples> {
+    /// Returns the samples to which others can be added, unless metrics are off.
+    #[inline]
+    pub(super) fn samples_mut(&mut self) -> Option<&mut Samples> {
+        if self.samples.is_none() && self.granularity != MetricsGranularity::Off {
+            self.begin_samples();
+        }
         self.samples.as_deref_mut()
+    }
+
+    #[cold]
+    fn begin_samples(&mut self) {
+        self.samples = Samples::new(self.granularity).map(Box::new);
+    }
+
+    /// Returns the samples that have not been reported.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn unreported_mut(&mut self) -> Option<&mut Samples> {
+        self.samples.as_deref_mut().filter(|samples| !samples.is_empty())
     }
 }
 

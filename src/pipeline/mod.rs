@@ -80,7 +80,7 @@ use crate::stream::{Distribution, StreamDescription, StreamId};
 
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    settings: Settings,
+    settings: Arc<Settings>,
     rng: Rng,
     backlog: Backlog,
     in_flight: InFlight,
@@ -96,7 +96,7 @@ impl Pipeline {
     /// Creates an empty pipeline. `lists_shards` is `true` if the shards of the stream can be listed.
     pub(crate) fn new(
         stream: StreamId,
-        settings: Settings,
+        settings: Arc<Settings>,
         lists_shards: bool,
         classify: Arc<dyn Classify>,
     ) -> Self {
@@ -370,7 +370,10 @@ impl Pipeline {
             self.topology.stop_learning();
             self.backlog.reroute(&mut self.topology);
         }
-        self.settings.limits = self.settings.limits.for_stream(description.max_record_bytes());
+        let limits = self.settings.limits.for_stream(description.max_record_bytes());
+        if limits != self.settings.limits {
+            Arc::make_mut(&mut self.settings).limits = limits;
+        }
         self.backlog.update_packing(&self.settings);
         if self.settings.is_aggregating() {
             // The backlog can contain aggregates that were packed for another maximum record size.
@@ -420,6 +423,17 @@ impl Pipeline {
 
     pub(crate) fn is_settled(&self) -> bool {
         self.schedule().is_settled()
+    }
+
+    /// Releases the memory that is not needed while no record is queued or in flight. Does nothing if there is one.
+    pub(crate) fn rest(&mut self) {
+        if self.is_settled() {
+            self.backlog.rest();
+            self.in_flight.rest();
+            self.topology.rest();
+            self.settlement.rest();
+            self.ledger.rest();
+        }
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -475,7 +489,7 @@ impl Pipeline {
         self.in_flight.stream()
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
         &self.settings
     }
 

@@ -31,7 +31,7 @@ pub enum MetricsGranularity {
 const AGE_RESOLUTION: Duration = Duration::from_micros(100);
 
 /// Samples collected since the last drain.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Samples {
     per_shard: bool,
     pub(crate) flush_reasons: RunLengths<FlushReason>,
@@ -57,31 +57,27 @@ pub(crate) struct ShardSample {
     pub(crate) rate_limit: Option<f64>,
 }
 
-impl Samples {
-    pub(crate) fn new(settings: &Settings) -> Option<Box<Self>> {
+impl MetricsGranularity {
+    pub(super) fn of(settings: &Settings) -> Self {
         #[cfg(feature = "metrics")]
-        let granularity = settings.metrics;
+        return settings.metrics;
         #[cfg(not(feature = "metrics"))]
-        let granularity = {
+        {
             let _ = settings;
-            MetricsGranularity::Off
-        };
+            Self::Off
+        }
+    }
+}
+
+impl Samples {
+    /// Creates an empty collection. Returns `None` if nothing is sampled.
+    pub(super) fn new(granularity: MetricsGranularity) -> Option<Self> {
         let per_shard = match granularity {
             MetricsGranularity::Off => return None,
             MetricsGranularity::Stream => false,
             MetricsGranularity::Shard => true,
         };
-        Some(Box::new(Self {
-            per_shard,
-            flush_reasons: RunLengths::default(),
-            records_per_request: RunLengths::default(),
-            records_per_entry: RunLengths::default(),
-            buffering: AgeRuns::default(),
-            delivery: AgeRuns::default(),
-            retries: RunLengths::default(),
-            failures: RunLengths::default(),
-            shards: Vec::new(),
-        }))
+        Some(Self { per_shard, ..Self::default() })
     }
 
     /// Must be called before the attempts of the records are incremented, because only unsent records are sampled.

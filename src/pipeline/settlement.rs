@@ -14,23 +14,23 @@ use crate::stream::StreamId;
 pub(crate) struct Settlement {
     stream: StreamId,
     delivered: VecDeque<PendingReceipt>,
-    /// Failed records not yet offered to their receipts or the dead-letter handler, with their sequence numbers.
+    /// `None` if no record has failed.
+    failed: Option<Box<Failed>>,
+}
+
+#[derive(Debug, Default)]
+struct Failed {
+    /// Records not yet offered to their receipts or the dead-letter handler, with their sequence numbers.
     unoffered: VecDeque<(u64, Undelivered)>,
-    /// Failed records that stay in the buffer until the owner takes them.
+    /// Records that stay in the buffer until the owner takes them.
     kept: Vec<(u64, Undelivered)>,
     /// Latest failure reason of which the owner has not been notified yet.
-    unreported_failure: Option<FailureReason>,
+    unreported: Option<FailureReason>,
 }
 
 impl Settlement {
     pub(super) fn new(stream: StreamId) -> Self {
-        Self {
-            stream,
-            delivered: VecDeque::new(),
-            unoffered: VecDeque::new(),
-            kept: Vec::new(),
-            unreported_failure: None,
-        }
+        Self { stream, delivered: VecDeque::new(), failed: None }
     }
 
     pub(super) fn deliver(
@@ -71,7 +71,8 @@ impl Settlement {
         ledger: &mut Ledger,
     ) {
         ledger.count_failed(&record, &reason);
-        self.unoffered.push_back((record.seq, record.into_undelivered(reason, &self.stream)));
+        let failed = (record.seq, record.into_undelivered(reason, &self.stream));
+        self.failed.get_or_insert_default().unoffered.push_back(failed);
     }
 
     pub(crate) fn notify(&mut self) {
@@ -86,9 +87,10 @@ impl Settlement {
         handler: Option<&SharedHandler>,
         ledger: &mut Ledger,
     ) -> usize {
-        let kept_before = self.kept.len();
+        let Some(failed) = &mut self.failed else { return 0 };
+        let kept_before = failed.kept.len();
         // Records are taken one at a time, so that the others are kept if the handler panics.
-        while let Some((seq, undelivered)) = self.unoffered.pop_front() {
+        while let Some((seq, undelivered)) = failed.unoffered.pop_front() {
             let bytes = undelivered.record.size();
             ledger.count_taken(bytes);
             let left = match (undelivered.hand_over(), handler) {
@@ -98,23 +100,31 @@ impl Settlement {
             };
             if let Some(undelivered) = left {
                 ledger.count_kept(undelivered.record.size());
-                self.unreported_failure = Some(undelivered.reason.clone());
-                self.kept.push((seq, undelivered));
+                failed.unreported = Some(undelivered.reason.clone());
+                failed.kept.push((seq, undelivered));
             }
         }
-        self.kept.len() - kept_before
+        failed.kept.len() - kept_before
+    }
+
+    /// Releases unused memory.
+    pub(super) fn rest(&mut self) {
+        self.delivered.shrink_to_fit();
+        self.failed.take_if(|failed| {
+            failed.unoffered.is_empty() && failed.kept.is_empty() && failed.unreported.is_none()
+        });
     }
 
     pub(crate) fn take_unreported_failure(&mut self) -> Option<FailureReason> {
-        self.unreported_failure.take()
+        self.failed.as_mut()?.unreported.take()
     }
 
     pub(crate) fn last_failure(&self) -> Option<&FailureReason> {
-        self.kept.last().map(|(_, undelivered)| &undelivered.reason)
+        self.failed.as_ref()?.kept.last().map(|(_, undelivered)| &undelivered.reason)
     }
 
     pub(super) fn failed(&self) -> impl Iterator<Item = &(u64, Undelivered)> {
-        self.kept.iter().chain(&self.unoffered)
+        self.failed.iter().flat_map(|failed| failed.kept.iter().chain(&failed.unoffered))
     }
 
     pub(super) fn take_failed(&mut self, ledger: &mut Ledger) -> Vec<Undelivered> {
@@ -128,9 +138,9 @@ impl Settlement {
         reason: impl Fn(Option<Arc<AttemptError>>) -> FailureReason,
         ledger: &mut Ledger,
     ) -> Vec<Undelivered> {
-        self.unreported_failure = None;
-        let mut taken = std::mem::take(&mut self.kept);
-        taken.extend(std::mem::take(&mut self.unoffered));
+        let Failed { unoffered, kept: mut taken, .. } =
+            self.failed.take().map(|failed| *failed).unwrap_or_default();
+        taken.extend(unoffered);
         for (_, undelivered) in &taken {
             ledger.count_taken(undelivered.record.size());
         }

@@ -75,7 +75,7 @@ impl Harness {
         settings.validate().unwrap();
         let settings = Settings { seed: Some(seed), ..settings };
         let stream = "example".parse().unwrap();
-        let pipeline = Pipeline::new(stream, settings, lists_shards, classify);
+        let pipeline = Pipeline::new(stream, Arc::new(settings), lists_shards, classify);
         Self { pipeline, now: Instant::now() }
     }
 

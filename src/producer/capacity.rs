@@ -80,7 +80,7 @@ impl Capacity {
     }
 
     /// Replaces the shards of the stream.
-    pub(super) fn set_shards(&self, ring: &Ring<LaneId>) {
+    pub(super) fn set_shards(&self, ring: &Arc<Ring<LaneId>>) {
         // While the shards are being learned again, the previous ones are the best guess.
         if !ring.is_empty() {
             let last = ring.owners().map(share_of_lane).max().unwrap_or(FAILED);
@@ -212,6 +212,11 @@ impl Capacity {
         let buffer = self.shares.exchange((share as usize, charge), releases);
         let budget = self.member.as_ref().map(|member| member.exchange(charge, released));
         [buffer, budget.unwrap_or_default()]
+    }
+
+    /// Releases unused memory.
+    pub(super) fn rest(&self) {
+        self.shares.rest();
     }
 
     /// Returns `true` if a record waits for the budget, or was rejected since the last call.

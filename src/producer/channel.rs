@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,9 +19,11 @@ use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
 use crate::pipeline::{Admission, BufferChange, ShareId, Size};
 use crate::record::{Record, Undelivered};
 use crate::service::StreamCheck;
+use crate::settings::Settings;
 use crate::sink::{Core, Snapshot};
 use crate::status::{ConditionSender, Status};
 use crate::stream::StreamId;
+use crate::watch::LazyWatch;
 
 /// State shared by the handles of a producer and their driver.
 ///
@@ -28,17 +31,17 @@ use crate::stream::StreamId;
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) stream: StreamId,
-    limits: Limits,
+    settings: Arc<Settings>,
     /// Record size limit in effect, which the stream description can change.
     record_bytes: AtomicUsize,
     /// `true` while the sink waits for the stream description or the shard list.
-    on_hold: watch::Sender<bool>,
+    on_hold: LazyWatch<bool>,
     pub(super) capacity: Capacity,
     /// Notified when the buffer becomes empty.
     pub(super) on_idle: OnceLock<Arc<Notify>>,
-    state: watch::Sender<State>,
+    state: LazyWatch<State>,
     condition: ConditionSender,
-    check: StreamCheck,
+    check: Arc<StreamCheck>,
     queue: Mutex<Queue>,
 }
 
@@ -64,16 +67,17 @@ impl Drop for WaiterGuard<'_> {
 }
 
 impl Channel {
-    pub(super) fn new(sink: &Core, limits: Limits) -> Self {
+    pub(super) fn new(sink: &Core) -> Self {
+        let settings = sink.settings().clone();
         let capacity = Capacity::new(sink.bounds(), sink.budget().cloned(), sink.seed());
         Self {
             stream: sink.stream().clone(),
-            limits,
-            record_bytes: AtomicUsize::new(limits.record_bytes()),
-            on_hold: watch::Sender::new(false),
+            record_bytes: AtomicUsize::new(settings.limits.record_bytes()),
+            settings,
+            on_hold: LazyWatch::new(|| false),
             capacity,
             on_idle: OnceLock::new(),
-            state: watch::Sender::new(State::Open),
+            state: LazyWatch::new(|| State::Open),
             condition: sink.condition().clone(),
             check: sink.check.clone(),
             queue: Mutex::new(Queue::new()),
@@ -95,7 +99,7 @@ impl Channel {
             let is_later = current.stage() == 0 || current.stage() < state.stage();
             let changes = is_later && *current != state;
             if changes {
-                *current = state;
+                *current = state.clone();
             }
             changes
         };
@@ -104,14 +108,14 @@ impl Channel {
 
     pub(super) fn limits(&self) -> Limits {
         if self.is_on_hold() {
-            self.limits.with_default_record_limit()
+            self.settings.limits.with_default_record_limit()
         } else {
             self.described_limits()
         }
     }
 
     fn described_limits(&self) -> Limits {
-        self.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed))
+        self.settings.limits.with_record_bytes(self.record_bytes.load(Ordering::Relaxed))
     }
 
     pub(super) fn set_limits(&self, limits: Limits, on_hold: bool) {
@@ -125,7 +129,7 @@ impl Channel {
     }
 
     pub(super) fn is_on_hold(&self) -> bool {
-        *self.on_hold.borrow()
+        self.on_hold.read(|on_hold| *on_hold)
     }
 
     async fn described(&self) {
@@ -158,12 +162,17 @@ impl Channel {
     /// Checks a record. Returns [`Full`](Rejection::Full) if it might fit once the stream description is known.
     pub(super) fn check_now(&self, record: Record) -> Result<Record, Error> {
         let on_hold = self.is_on_hold();
-        let limits =
-            if on_hold { self.limits.with_max_record_limit() } else { self.described_limits() };
+        let limits = if on_hold {
+            self.settings.limits.with_max_record_limit()
+        } else {
+            self.described_limits()
+        };
         if let Err(error) = limits.check(&record) {
             return Err(self.rejected(record, error));
         }
-        if on_hold && record.size() > self.limits.with_default_record_limit().record_bytes() {
+        if on_hold
+            && record.size() > self.settings.limits.with_default_record_limit().record_bytes()
+        {
             let reason = self.refusal().unwrap_or(Rejection::Full);
             return Err(self.rejected(record, reason));
         }
@@ -186,7 +195,7 @@ impl Channel {
     }
 
     pub(super) fn refusal(&self) -> Option<Rejection> {
-        self.state.borrow().refusal()
+        self.state.read(State::refusal)
     }
 
     /// Returns a rejection if a record of `size` bytes cannot be accepted until failed records are taken.
@@ -230,7 +239,8 @@ impl Channel {
     fn no_permit(&self, error: AcquireError, share: ShareId, size: usize) -> Rejection {
         match error {
             AcquireError::Full | AcquireError::Share => {
-                self.cannot_fit(&self.state.borrow(), share, size).unwrap_or(Rejection::Full)
+                let rejection = self.state.read(|state| self.cannot_fit(state, share, size));
+                rejection.unwrap_or(Rejection::Full)
             }
             AcquireError::Closed => self.closed_rejection(),
         }
@@ -406,10 +416,13 @@ impl Channel {
     /// Returns the result of a flush to which the driver did not reply because it has ended.
     pub(super) fn final_flush_result(&self) -> Result<(), Error> {
         let queue = self.queue();
-        queue.stop_reason.as_ref().unwrap_or(&StopReason::Abandoned).flush_result(&self.stream)?;
-        match &queue.last_reason {
+        let Some(ended) = &queue.ended else {
+            return StopReason::Abandoned.flush_result(&self.stream);
+        };
+        ended.reason.flush_result(&self.stream)?;
+        match &ended.last_failure {
             Some(reason) => {
-                Err(Error::failed(queue.left, reason.clone()).with_stream(self.stream.clone()))
+                Err(Error::failed(ended.left, reason.clone()).with_stream(self.stream.clone()))
             }
             None => Ok(()),
         }
@@ -492,6 +505,15 @@ impl Channel {
         queue.phase = Phase::Draining;
         wake(queue);
         self.capacity.close().wake();
+    }
+
+    /// Releases unused memory.
+    pub(super) fn rest(&self) {
+        self.capacity.rest();
+        let mut queue = self.queue();
+        if queue.commands.is_empty() {
+            queue.commands = VecDeque::new();
+        }
     }
 
     pub(super) fn abort(&self) {

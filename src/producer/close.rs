@@ -14,7 +14,8 @@ impl Channel {
             let mut queue = self.queue();
             let size = std::mem::take(&mut queue.collected);
             let woken = self.capacity.release_failed(size);
-            (std::mem::take(&mut queue.undelivered), queue.left, woken)
+            let left = queue.ended.as_ref().map_or(0, |ended| ended.left);
+            (std::mem::take(&mut queue.undelivered), left, woken)
         };
         wake_all(woken);
         let error = match reason {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::channel::{Channel, wake_all};
-use super::queue::{Command, Phase, queued};
+use super::queue::{Command, Ended, Phase, queued};
 use super::state::{State, StopReason};
 use crate::error::{Error, RecordCount};
 use crate::pipeline::Size;
@@ -284,6 +284,18 @@ impl<S> Driver<S> {
         }
     }
 
+    /// Releases unused memory if all records are settled, because a program can have many idle producers.
+    fn rest(&mut self) {
+        if !self.sink.core.is_settled() {
+            return;
+        }
+        self.sink.core.rest();
+        self.publish_shards();
+        self.channel.rest();
+        self.inbox.shrink_to_fit();
+        self.flushes.shrink_to_fit();
+    }
+
     fn try_finish(&mut self) -> bool {
         if !self.inbox.is_empty() {
             return false;
@@ -326,14 +338,13 @@ impl<S> Driver<S> {
         let snapshot = self.sink.core.snapshot();
         let mut queue = self.channel.queue();
         queue.publish(&snapshot, mem::take(&mut self.admitted));
-        queue.left = queue.undelivered.len() + returned;
         queue.phase = Phase::Terminated;
-        queue.stop_reason = Some(reason.clone());
         queue.pending = Size::default();
         queue.pending_since = None;
+        let records = queue.undelivered.len() + returned;
         queue.undelivered.extend(undelivered);
-        queue.last_reason = queue.undelivered.last().map(|last| last.reason().clone());
-        let records = queue.left;
+        let last_failure = queue.undelivered.last().map(|last| last.reason().clone());
+        queue.ended = Some(Box::new(Ended { reason: reason.clone(), left: records, last_failure }));
         let late = mem::take(&mut queue.commands);
         let waker = queue.driver.take();
         // These records count towards a shared budget until a caller takes them.
@@ -422,6 +433,9 @@ where
         }
         if expects_more {
             yield_to_others(cx);
+        }
+        if !expects_more {
+            this.rest();
         }
         this.channel.queue().busy = false;
         Poll::Pending

@@ -196,7 +196,7 @@ where
     #[must_use = "no record is sent before the driver is polled"]
     pub fn into_producer(self) -> (Producer, Driver<S>) {
         let core = &self.core;
-        let channel = Channel::new(core, self.limits());
+        let channel = Channel::new(core);
         let channel = Arc::new(channel);
         let policy = core.fatal_policy();
         let driver = Driver::new(self, channel.clone(), policy);

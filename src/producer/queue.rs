@@ -15,7 +15,6 @@ use crate::status::{RequestSummary, Totals};
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) phase: Phase,
-    pub(super) stop_reason: Option<StopReason>,
     pub(super) commands: VecDeque<Command>,
     /// Waker of the driver, while the driver is idle.
     pub(super) driver: Option<Waker>,
@@ -38,10 +37,18 @@ pub(super) struct Queue {
     pub(super) collected: Size,
     /// Number of calls that have taken at least one record from `undelivered`.
     pub(super) takes: u64,
-    /// Number of undelivered records when the driver ended, including those that are not in `undelivered`.
+    /// `None` until the driver ends.
+    pub(super) ended: Option<Box<Ended>>,
+}
+
+/// State of a queue whose driver has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) reason: StopReason,
+    /// Number of undelivered records, including those that are not in [`Queue::undelivered`].
     pub(super) left: usize,
-    /// Failure reason of the last record in `undelivered` when the driver ended.
-    pub(super) last_reason: Option<FailureReason>,
+    /// Failure reason of the last record in [`Queue::undelivered`].
+    pub(super) last_failure: Option<FailureReason>,
 }
 
 #[derive(Debug, Default)]

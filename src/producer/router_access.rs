@@ -93,9 +93,9 @@ impl Producer {
     /// Returns how the producer has ended, or `None` before its driver has ended.
     pub(crate) fn end(&self) -> Option<EndReason> {
         let queue = self.channel().queue();
-        (queue.phase == Phase::Terminated).then(|| match queue.stop_reason {
-            None | Some(StopReason::Closed) => EndReason::Closed,
-            Some(StopReason::Refused(_) | StopReason::Abandoned) => EndReason::Stopped,
+        queue.ended.as_ref().map(|ended| match ended.reason {
+            StopReason::Closed => EndReason::Closed,
+            StopReason::Refused(_) | StopReason::Abandoned => EndReason::Stopped,
         })
     }
 

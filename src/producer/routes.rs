@@ -1,4 +1,4 @@
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fastrand::Rng;
 
@@ -9,8 +9,8 @@ use crate::shard::{Ring, hash_of};
 /// Shards of the stream as the handles of a producer know them. The driver updates them.
 #[derive(Debug)]
 pub(super) struct Routes {
-    /// Empty while fewer than two shards are known.
-    ring: RwLock<Ring<LaneId>>,
+    /// `None` while fewer than two shards are known.
+    ring: RwLock<Option<Arc<Ring<LaneId>>>>,
     rng: Mutex<Rng>,
 }
 
@@ -21,8 +21,8 @@ impl Routes {
         Self { ring: RwLock::default(), rng: Mutex::new(rng) }
     }
 
-    pub(super) fn publish(&self, ring: &Ring<LaneId>) {
-        let ring = if ring.has_multiple_owners() { ring.clone() } else { Ring::default() };
+    pub(super) fn publish(&self, ring: &Arc<Ring<LaneId>>) {
+        let ring = ring.has_multiple_owners().then(|| ring.clone());
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
     }
 
@@ -61,12 +61,13 @@ impl Routes {
     }
 
     fn is_empty(&self) -> bool {
-        !self.ring.read().unwrap_or_else(PoisonError::into_inner).has_multiple_owners()
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     fn locate(&self, admission: &mut Admission) {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        let lane = admission.hash_key.and_then(|hash_key| ring.find(hash_key.get()));
+        let lane = ring.as_ref().zip(admission.hash_key);
+        let lane = lane.and_then(|(ring, hash_key)| ring.find(hash_key.get()));
         admission.share = lane.map_or(UNROUTED, share_of_lane);
     }
 }

@@ -34,5 +34,5 @@ pub use hash::{HashRange, hash_of};
 pub(crate) use hash_cache::HashCache;
 pub use map::Shard;
 pub(crate) use map::ShardMap;
-pub(crate) use rate_limiter::{Quota, RateLimiter, ShardOutcome};
+pub(crate) use rate_limiter::{Quota, RateLimiter, RestingLimiter, ShardOutcome};
 pub(crate) use ring::Ring;

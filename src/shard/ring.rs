@@ -40,6 +40,10 @@ impl<T: Copy + PartialEq> Ring<T> {
         self.ranges.iter().map(|range| range.owner)
     }
 
+    pub(crate) fn has_unused_capacity(&self) -> bool {
+        self.ranges.len() < self.ranges.capacity()
+    }
+
     pub(crate) fn has_multiple_owners(&self) -> bool {
         self.ranges.len() > 1
     }

@@ -68,7 +68,8 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 #[must_use = "a builder does nothing until a `build` method is called"]
 pub struct SinkBuilder {
     stream: Result<StreamId, BuildError>,
-    settings: Settings,
+    /// Shared with the sinks, and with other builders that have the default settings.
+    settings: Arc<Settings>,
     stream_info: Option<Arc<dyn StreamInfo>>,
     classify: Arc<dyn Classify>,
     dead_letters: Option<SharedHandler>,
@@ -84,7 +85,7 @@ impl SinkBuilder {
     {
         Self {
             stream: stream.try_into().map_err(Into::into),
-            settings: Settings::default(),
+            settings: Settings::shared_default(),
             stream_info: None,
             classify: Arc::new(DefaultClassify),
             dead_letters: None,
@@ -104,8 +105,14 @@ impl SinkBuilder {
     /// Call this method before the other setters, because it overwrites their values. It does not replace the
     /// classifier, the dead-letter handler or the source of stream information, which are not part of the settings.
     pub fn with_settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
+        if *self.settings != settings {
+            self.settings = Arc::new(settings);
+        }
         self
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 
     /// Changes individual [settings](Settings), including those without a setter.
@@ -121,7 +128,7 @@ impl SinkBuilder {
     /// # }
     /// ```
     pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
+        change(self.settings_mut());
         self
     }
 
@@ -130,7 +137,7 @@ impl SinkBuilder {
     /// With a round-trip time of 20 ms, four requests in flight with 500 records each send 100,000 records per second.
     /// After a request fails as a whole or is shed by a layer, the sink sends one request at a time until one succeeds.
     pub fn with_max_in_flight(mut self, requests: usize) -> Self {
-        self.settings.max_in_flight = requests;
+        self.settings_mut().max_in_flight = requests;
         self
     }
 
@@ -138,7 +145,7 @@ impl SinkBuilder {
     ///
     /// See [`Linger`] for the available modes. Passing a [`Duration`] selects the default mode, [`Linger::Auto`].
     pub fn with_linger(mut self, linger: impl Into<Linger>) -> Self {
-        self.settings.linger = linger.into();
+        self.settings_mut().linger = linger.into();
         self
     }
 
@@ -161,7 +168,7 @@ impl SinkBuilder {
     /// # }
     /// ```
     pub fn with_aggregation(mut self, aggregation: Aggregation) -> Self {
-        self.settings.aggregation = aggregation;
+        self.settings_mut().aggregation = aggregation;
         self
     }
 
@@ -178,7 +185,7 @@ impl SinkBuilder {
     /// # }
     /// ```
     pub fn with_ordering(mut self, ordering: RecordOrdering) -> Self {
-        self.settings.ordering = ordering;
+        self.settings_mut().ordering = ordering;
         self
     }
 
@@ -251,7 +258,7 @@ impl SinkBuilder {
     /// [`FailureReason::DeadlineExceeded`](crate::record::FailureReason::DeadlineExceeded). If a record is in flight
     /// when its deadline passes, the record fails only if this attempt fails.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.deadline = Some(deadline);
+        self.settings_mut().deadline = Some(deadline);
         self
     }
 
@@ -370,7 +377,7 @@ impl SinkBuilder {
     where
         S: PutRecordsService + Clone + Send + 'static,
     {
-        let Settings { request_timeout, max_request_timeout, .. } = self.settings;
+        let Settings { request_timeout, max_request_timeout, .. } = *self.settings;
         let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
         let stream = self.stream.clone()?;
         client.check_region(&stream)?;
@@ -507,7 +514,8 @@ impl SinkBuilder {
             warn!(target: TARGET, "requests to stream {name} cannot be full: {reason}");
         }
         let lists_shards = stream_info.is_some();
-        let discovery = Discovery::new(stream_info, settings.describe_stream);
+        let discovery =
+            stream_info.map(|source| Box::new(Discovery::new(source, settings.describe_stream)));
         #[cfg(feature = "metrics")]
         let label = self.stream_labels.map_or(StreamLabel::Name, |labels| labels.label_of(&stream));
         #[cfg(feature = "metrics")]
@@ -516,7 +524,7 @@ impl SinkBuilder {
         let metrics =
             (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(&stream, label));
         let mut pipeline = Pipeline::new(stream, settings, lists_shards, classify);
-        let description = discovery.describes();
+        let description = discovery.as_ref().is_some_and(|discovery| discovery.describes());
         pipeline.topology_mut().require(Prerequisites { description, shards });
         let core = Core {
             pipeline,
@@ -528,10 +536,10 @@ impl SinkBuilder {
             condition: ConditionSender::new(),
             closed: false,
             is_driven: false,
-            check,
-            membership: budget.as_ref().map(Membership::new),
+            check: Arc::new(check),
+            membership: budget.as_ref().map(|budget| Box::new(Membership::new(budget))),
             #[cfg(feature = "metrics")]
-            metrics,
+            metrics: metrics.map(Box::new),
             #[cfg(feature = "metrics")]
             shares_label,
         };
@@ -544,7 +552,7 @@ impl fmt::Debug for SinkBuilder {
         let settings = Settings {
             linger: self.settings.effective_linger(),
             buffer_records: Some(self.settings.effective_buffer_records()),
-            ..self.settings.clone()
+            ..Settings::clone(&self.settings)
         };
         f.debug_struct("SinkBuilder")
             .field("stream", &self.stream)

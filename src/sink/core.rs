@@ -22,6 +22,7 @@ use crate::metrics::SinkMetrics;
 use crate::pipeline::{Admission, BufferChange, LaneId, Pipeline, Size};
 use crate::record::{AttemptError, FailureReason, Record, SharedHandler, Undelivered};
 use crate::service::StreamCheck;
+use crate::settings::Settings;
 use crate::shard::Ring;
 use crate::status::{Condition, ConditionSender, RequestSummary, Status, Totals};
 use crate::stream::StreamId;
@@ -30,19 +31,20 @@ use crate::trace::TARGET;
 pub(crate) struct Core {
     pub(super) pipeline: Pipeline,
     pub(super) requests: Requests,
-    pub(super) discovery: Discovery,
+    /// `None` if nothing can be looked up.
+    pub(super) discovery: Option<Box<Discovery>>,
     /// Timer of the next wakeup, and the runtime that the timer belongs to.
     pub(super) timer: Option<(Pin<Box<Sleep>>, runtime::Id)>,
     pub(super) dead_letters: Option<SharedHandler>,
     pub(super) drive_skip: DriveSkip,
     pub(super) condition: ConditionSender,
-    pub(crate) check: StreamCheck,
-    pub(super) membership: Option<Membership>,
+    pub(crate) check: Arc<StreamCheck>,
+    pub(super) membership: Option<Box<Membership>>,
     pub(super) closed: bool,
     /// `true` if a producer's driver polls the sink.
     pub(super) is_driven: bool,
     #[cfg(feature = "metrics")]
-    pub(super) metrics: Option<SinkMetrics>,
+    pub(super) metrics: Option<Box<SinkMetrics>>,
     /// `true` if the stream shares its label value in metrics with other streams.
     #[cfg(feature = "metrics")]
     pub(super) shares_label: bool,
@@ -102,7 +104,8 @@ impl Core {
         cx: &mut Context<'_>,
         now: std::time::Instant,
     ) -> bool {
-        self.discovery.drive(cx, &mut self.pipeline, now)
+        let Some(discovery) = &mut self.discovery else { return false };
+        discovery.drive(cx, &mut self.pipeline, now)
     }
 
     pub(super) fn failed_error(&self, reason: FailureReason) -> Error {
@@ -165,12 +168,16 @@ impl Core {
         self.pipeline.take_failed()
     }
 
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        self.pipeline.settings()
+    }
+
     pub(crate) fn fatal_policy(&self) -> FatalPolicy {
         self.pipeline.settings().fatal_policy
     }
 
     /// Returns the lanes of the shards and their version.
-    pub(crate) fn ring(&self) -> (&Ring<LaneId>, u64) {
+    pub(crate) fn ring(&self) -> (&Arc<Ring<LaneId>>, u64) {
         self.pipeline.topology().ring()
     }
 
@@ -179,7 +186,7 @@ impl Core {
     }
 
     pub(crate) fn budget(&self) -> Option<&Arc<Member>> {
-        self.membership.as_ref().map(Membership::member)
+        self.membership.as_ref().map(|membership| membership.member())
     }
 
     /// Attaches a driver. Returns the size of the unsettled and of the failed records, which can be nonzero if the sink
@@ -220,6 +227,20 @@ impl Core {
 
     pub(crate) fn start_close(&mut self) {
         self.pipeline.close();
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.pipeline.is_settled()
+    }
+
+    /// Releases the memory that is not needed while no record is queued or in flight.
+    pub(crate) fn rest(&mut self) {
+        self.pipeline.rest();
+        self.requests.rest();
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &mut self.metrics {
+            metrics.rest(self.pipeline.stream());
+        }
     }
 
     pub(crate) fn is_closing(&self) -> bool {

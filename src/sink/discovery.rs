@@ -27,9 +27,8 @@ const MAX_DESCRIBE_ATTEMPTS: u32 = 5;
 type Response<T> = Option<Result<T, BoxError>>;
 
 /// Looks up the stream description and the shard list in tasks, which are aborted when this value is dropped.
-#[derive(Default)]
 pub(super) struct Discovery {
-    source: Option<Arc<dyn StreamInfo>>,
+    source: Arc<dyn StreamInfo>,
     /// Set to `false` when the source turns out not to support descriptions.
     describes: bool,
     lists: bool,
@@ -72,9 +71,16 @@ impl DistributedByService {
 }
 
 impl Discovery {
-    pub(super) fn new(source: Option<Arc<dyn StreamInfo>>, describes: bool) -> Self {
-        let has_source = source.is_some();
-        Self { source, describes: describes && has_source, lists: has_source, ..Self::default() }
+    pub(super) fn new(source: Arc<dyn StreamInfo>, describes: bool) -> Self {
+        Self {
+            source,
+            describes,
+            lists: true,
+            listing: JoinSet::new(),
+            description: JoinSet::new(),
+            describe_attempts: 0,
+            listing_warned: false,
+        }
     }
 
     /// Returns `true` if the sink describes the stream before it sends any record.
@@ -99,11 +105,13 @@ impl Discovery {
         pipeline: &mut Pipeline,
         now: Instant,
     ) -> bool {
-        let Some(source) = self.source.as_ref().filter(|_| self.describes) else { return false };
+        if !self.describes {
+            return false;
+        }
         if self.description.is_empty() {
             let is_due = pipeline.description_is_due(now);
             if is_due {
-                let (source, stream) = (source.clone(), pipeline.stream().clone());
+                let (source, stream) = (self.source.clone(), pipeline.stream().clone());
                 let uncached = pipeline.topology().routing().is_unconfirmed();
                 if uncached {
                     info!(
@@ -190,11 +198,13 @@ impl Discovery {
         pipeline: &mut Pipeline,
         now: Instant,
     ) -> bool {
-        let Some(source) = self.source.as_ref().filter(|_| self.lists) else { return false };
+        if !self.lists {
+            return false;
+        }
         if self.listing.is_empty() {
             let is_due = pipeline.topology().listing_is_due(now);
             if is_due {
-                let (source, stream) = (source.clone(), pipeline.stream().clone());
+                let (source, stream) = (self.source.clone(), pipeline.stream().clone());
                 let call = move || source.list_shards(&stream);
                 // `Handle::current` panics outside of a runtime, so it must be called before the state changes.
                 self.listing.spawn_on(lookup(call), &Handle::current());

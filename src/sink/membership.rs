@@ -24,18 +24,19 @@ pub(super) struct Membership {
 enum PermitState {
     #[default]
     None,
-    Waiting(MemberAcquire),
-    Granted(MemberPermit),
+    Waiting(Box<MemberAcquire>),
+    Granted(Box<MemberPermit>),
 }
 
 impl PermitState {
     fn poll(&mut self, cx: &mut Context<'_>, acquire: impl FnOnce() -> MemberAcquire) -> Poll<()> {
         if matches!(self, Self::None) {
-            *self = Self::Waiting(acquire());
+            *self = Self::Waiting(Box::new(acquire()));
         }
         if let Self::Waiting(waiting) = self {
             // The queues of a budget are never closed.
-            *self = ready!(Pin::new(waiting).poll(cx)).map_or(Self::None, Self::Granted);
+            let granted = ready!(Pin::new(&mut **waiting).poll(cx));
+            *self = granted.map_or(Self::None, |permit| Self::Granted(Box::new(permit)));
         }
         Poll::Ready(())
     }
@@ -43,7 +44,7 @@ impl PermitState {
     /// Takes the permit if it was granted. Otherwise keeps the place in the queue.
     fn take(&mut self) -> Option<MemberPermit> {
         match std::mem::take(self) {
-            Self::Granted(permit) => Some(permit),
+            Self::Granted(permit) => Some(*permit),
             other => {
                 *self = other;
                 None
@@ -80,7 +81,7 @@ impl Membership {
 /// Use of the shared budget. Without a budget, everything is granted.
 impl Core {
     pub(super) fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Membership { member, slot, .. }) = &mut self.membership else {
+        let Some(Membership { member, slot, .. }) = self.membership.as_deref_mut() else {
             return Poll::Ready(());
         };
         slot.poll(cx, || member.acquire_slot())
@@ -99,16 +100,15 @@ impl Core {
     /// Polls for capacity for a record as large as the largest so far.
     pub(super) fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let default = self.pipeline.settings().limits.record_bytes().min(DEFAULT_RECORD_BYTES);
-        let Some(Membership { member, capacity, largest_record, .. }) = &mut self.membership else {
-            return Poll::Ready(());
-        };
+        let Some(membership) = &mut self.membership else { return Poll::Ready(()) };
+        let Membership { member, capacity, largest_record, .. } = &mut **membership;
         let expected = if *largest_record == 0 { default } else { *largest_record };
         capacity.poll(cx, || member.acquire(expected))
     }
 
     /// Returns the latest failure reason if only failed records are buffered, and they use up the share of the sink.
     pub(super) fn budget_used_up_by_failed(&self) -> Option<FailureReason> {
-        let Membership { member, largest_record, .. } = self.membership.as_ref()?;
+        let Membership { member, largest_record, .. } = self.membership.as_deref()?;
         let reason = self.pipeline.settlement().last_failure()?;
         let is_used_up = self.pipeline.is_settled() && member.exceeds_share(*largest_record);
         is_used_up.then(|| reason.clone())

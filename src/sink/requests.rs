@@ -15,7 +15,8 @@ type TaskResult = Result<PutRecordsResponse, BoxError>;
 /// Requests in flight. Their tasks run even while the sink is not polled, and are aborted when this value is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    tasks: JoinSet<TaskResult>,
+    /// `None` while there are none.
+    tasks: Option<JoinSet<TaskResult>>,
     ids: HashMap<Id, RequestId>,
 }
 
@@ -35,7 +36,7 @@ impl Requests {
             let _slot = slot;
             request.await.map_err(Into::into)
         };
-        let task = self.tasks.spawn_on(request, runtime);
+        let task = self.tasks.get_or_insert_default().spawn_on(request, runtime);
         self.ids.insert(task.id(), id);
     }
 
@@ -44,12 +45,13 @@ impl Requests {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(RequestId, TaskResult)>> {
-        let joined = ready!(self.tasks.poll_join_next_with_id(cx));
+        let Some(tasks) = &mut self.tasks else { return Poll::Ready(None) };
+        let joined = ready!(tasks.poll_join_next_with_id(cx));
         Poll::Ready(joined.map(|joined| self.finish(joined)))
     }
 
     pub(super) fn try_next(&mut self) -> Option<(RequestId, TaskResult)> {
-        let joined = self.tasks.try_join_next_with_id()?;
+        let joined = self.tasks.as_mut()?.try_join_next_with_id()?;
         Some(self.finish(joined))
     }
 
@@ -60,6 +62,12 @@ impl Requests {
 
     pub(super) fn abandon(&mut self) {
         *self = Self::default();
+    }
+
+    /// Releases unused memory.
+    pub(super) fn rest(&mut self) {
+        self.tasks.take_if(|tasks| tasks.is_empty());
+        self.ids.shrink_to_fit();
     }
 
     fn finish(&mut self, joined: Result<(Id, TaskResult), JoinError>) -> (RequestId, TaskResult) {

@@ -345,3 +345,21 @@ fn collect(shares: &mut FairShare, waiters: &mut Vec<RandomWaiter>, held: &mut [
         !is_granted
     });
 }
+
+#[test]
+fn resting_members_keep_their_reserves() {
+    let mut shares = FairShare::new(Size { records: 100, bytes: 100 }, 1);
+    assert!(shares.set_members(4, true).is_empty());
+    let filled = shares.fill(0);
+    for _ in 0..filled {
+        assert!(shares.release_permit(0, 1).is_empty());
+    }
+    for _ in 0..2 {
+        shares.rest();
+        assert!(shares.members.is_empty());
+    }
+    assert_eq!(shares.fill(0), filled);
+    shares.rest();
+    assert_eq!(shares.members.len(), 4, "a member holds something");
+    shares.check();
+}

@@ -128,10 +128,11 @@ impl Backlog {
         condition: impl Fn(&BufferedRecord) -> bool,
     ) -> Option<QueuedEntry> {
         let Self { aggregator, key_order, .. } = self;
-        aggregator.pop_oldest_if(condition, |key| key_order.is_busy(key))
+        let is_busy = |key: &_| key_order.as_ref().is_some_and(|order| order.is_busy(key));
+        aggregator.as_mut()?.pop_oldest_if(condition, is_busy)
     }
 
     pub(in crate::pipeline) fn open_aggregates(&self) -> usize {
-        self.aggregator.ready_len()
+        self.aggregator.as_ref().map_or(0, |aggregator| aggregator.ready_len())
     }
 }

@@ -14,71 +14,99 @@ use crate::pipeline::in_flight::Completion;
 /// number, so that records isolated in an outage are delivered soon after it. A record that fails alone is queued last.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Isolated {
+    /// `None` while no record is isolated.
+    state: Option<Box<State>>,
+    base: Duration,
+    ceiling: Duration,
+}
+
+#[derive(Debug)]
+struct State {
     queue: VecDeque<QueuedEntry>,
     backoff: Backoff,
     size: RequestSize,
     is_in_flight: bool,
 }
 
-impl Isolated {
-    pub(super) fn new(backoff: Backoff) -> Self {
+impl State {
+    fn new(backoff: Backoff) -> Self {
         Self { queue: VecDeque::new(), backoff, size: RequestSize::one(), is_in_flight: false }
+    }
+}
+
+impl Isolated {
+    pub(super) fn new(base: Duration, ceiling: Duration) -> Self {
+        Self { state: None, base, ceiling }
+    }
+
+    fn state(&mut self) -> &mut State {
+        let Self { state, base, ceiling } = self;
+        state.get_or_insert_with(|| Box::new(State::new(Backoff::new(*base, *ceiling))))
+    }
+
+    fn queue(&self) -> impl Iterator<Item = &QueuedEntry> {
+        self.state.iter().flat_map(|state| &state.queue)
     }
 
     /// Returns `true` if no record is queued and no request with isolated records is in flight.
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && !self.is_in_flight
+        self.state.as_ref().is_none_or(|state| state.queue.is_empty() && !state.is_in_flight)
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
-        self.is_in_flight
+        self.state.as_ref().is_some_and(|state| state.is_in_flight)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
-        self.queue.iter()
+        self.queue()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut QueuedEntry> {
-        self.queue.iter_mut()
+        self.state.iter_mut().flat_map(|state| &mut state.queue)
     }
 
     pub(super) fn records(&self) -> usize {
-        self.queue.iter().map(QueuedEntry::len).sum()
+        self.queue().map(QueuedEntry::len).sum()
     }
 
     pub(super) fn oldest(&self) -> Option<&BufferedRecord> {
-        self.queue.iter().map(QueuedEntry::oldest).min_by_key(|record| record.seq)
+        self.queue().map(QueuedEntry::oldest).min_by_key(|record| record.seq)
     }
 
     pub(super) fn front(&self) -> Option<&QueuedEntry> {
-        self.queue.front()
+        self.state.as_ref()?.queue.front()
     }
 
     /// Queues an entry. The first entry inherits the backoff of the stream, because the outage may continue.
     pub(super) fn push(&mut self, entry: QueuedEntry, stream: &Backoff) {
-        if self.is_empty() {
-            self.backoff = stream.clone();
+        let is_first = self.is_empty();
+        let state = self.state();
+        if is_first {
+            state.backoff = stream.clone();
         }
-        self.queue.push_back(entry);
+        state.queue.push_back(entry);
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
-        std::mem::take(&mut self.queue).into_iter()
+        let state = self.state.as_mut();
+        state.map(|state| std::mem::take(&mut state.queue)).unwrap_or_default().into_iter()
     }
 
     pub(super) fn extend(&mut self, entries: Vec<QueuedEntry>) {
-        self.queue.extend(entries);
+        if !entries.is_empty() {
+            self.state().queue.extend(entries);
+        }
     }
 
     /// Requeues entries in front of all others, because the failure is not attributed to any of them.
     pub(in crate::pipeline) fn push_front(&mut self, entries: Vec<QueuedEntry>) {
         for entry in entries.into_iter().rev() {
-            self.queue.push_front(entry);
+            self.state().queue.push_front(entry);
         }
     }
 
     pub(super) fn backs_off_until(&self, now: Instant) -> Option<Instant> {
-        self.backoff.until(now)
+        self.state.as_ref()?.backoff.until(now)
     }
 
     /// Removes the entries of the next request, up to the first one for which `takes` returns `false`.
@@ -88,37 +116,41 @@ impl Isolated {
         max_bytes: usize,
         mut takes: impl FnMut(&QueuedEntry) -> bool,
     ) -> Vec<QueuedEntry> {
-        let max = self.size.max().min(max);
+        let state = self.state();
+        let max = state.size.max().min(max);
         let mut taken = Vec::new();
         let mut bytes = 0;
         while taken.len() < max
-            && let Some(next) = self.queue.front()
+            && let Some(next) = state.queue.front()
             && (taken.is_empty() || bytes + next.size() <= max_bytes)
             && takes(next)
-            && let Some(entry) = self.queue.pop_front()
+            && let Some(entry) = state.queue.pop_front()
         {
             bytes += entry.size();
             taken.push(entry);
         }
-        self.is_in_flight = true;
+        state.is_in_flight = true;
         taken.sort_unstable_by_key(QueuedEntry::seq);
         taken
     }
 
     pub(in crate::pipeline) fn set_idle(&mut self) {
-        self.is_in_flight = false;
+        if let Some(state) = &mut self.state {
+            state.is_in_flight = false;
+        }
     }
 
     pub(super) fn reset_if_empty(&mut self) {
         if self.is_empty() {
-            self.size = RequestSize::one();
-            self.backoff.reset();
+            self.state = None;
         }
     }
 
     /// Ends the backoff, because the stream accepts requests again.
     pub(in crate::pipeline) fn retry_now(&mut self) {
-        self.backoff.reset();
+        if let Some(state) = &mut self.state {
+            state.backoff.reset();
+        }
     }
 
     pub(in crate::pipeline) fn fail(
@@ -129,15 +161,16 @@ impl Isolated {
         rng: &mut Rng,
     ) {
         let Completion { request, next, now } = completion;
-        self.backoff.fail(request, next, now, rng);
+        let state = self.state();
+        state.backoff.fail(request, next, now, rng);
         // Wait at least as long as the request took, so that slow failures do not keep a slot occupied.
-        self.backoff.wait_at_least(now + took);
+        state.backoff.wait_at_least(now + took);
         if entries.len() > 1 {
-            self.size.fail(entries.len());
+            state.size.fail(entries.len());
             self.push_front(entries);
         } else {
-            self.size = RequestSize::one();
-            self.queue.extend(entries);
+            state.size = RequestSize::one();
+            state.queue.extend(entries);
         }
     }
 
@@ -149,8 +182,9 @@ impl Isolated {
         timeout: Option<Duration>,
         limit: usize,
     ) {
-        self.backoff.reset();
-        self.size.succeed(sent, took, timeout, limit);
-        self.queue.extend(failed);
+        let state = self.state();
+        state.backoff.reset();
+        state.size.succeed(sent, took, timeout, limit);
+        state.queue.extend(failed);
     }
 }

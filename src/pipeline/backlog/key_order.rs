@@ -165,6 +165,13 @@ impl KeyOrder {
         self.slots.iter().flatten().flat_map(|slot| &slot.queued)
     }
 
+    /// Releases the memory if no key is busy.
+    pub(crate) fn rest(&mut self) {
+        if self.ids.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
         std::mem::take(self).slots.into_iter().flatten().flat_map(|slot| slot.queued)
     }

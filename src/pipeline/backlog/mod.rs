@@ -38,16 +38,17 @@ use super::topology::Topology;
 use super::work::Work;
 use crate::limits::Limits;
 use crate::record::PartitionKey;
-use crate::settings::Settings;
+use crate::settings::{BackoffSettings, Settings};
 use crate::shard::Shard;
 
 #[derive(Debug)]
 pub(super) struct Backlog {
     packing: Packing,
     is_ordered: bool,
-    aggregator: Aggregator,
-    /// Entries that wait for an earlier entry of their ordering key.
-    key_order: KeyOrder,
+    /// `None` without aggregation.
+    aggregator: Option<Box<Aggregator>>,
+    /// Entries that wait for an earlier entry of their ordering key. `None` without ordering.
+    key_order: Option<Box<KeyOrder>>,
     lanes: Lanes,
     bisection: Bisection,
     isolated: Isolated,
@@ -60,15 +61,17 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn new(settings: &Settings) -> Self {
         let is_ordered = settings.ordering == RecordOrdering::PerKey;
-        let backoff = Backoff::new(settings.backoff.base, settings.backoff.ceiling);
+        let BackoffSettings { base, ceiling } = settings.backoff;
+        let backoff = Backoff::new(base, ceiling);
+        let aggregator = || Box::new(Aggregator::new(is_ordered));
         Self {
             packing: Packing::new(settings),
             is_ordered,
-            aggregator: Aggregator::new(is_ordered),
-            key_order: KeyOrder::default(),
-            lanes: Lanes::new(settings.limits.quota(), backoff.clone()),
+            aggregator: settings.is_aggregating().then(aggregator),
+            key_order: is_ordered.then(Box::default),
+            lanes: Lanes::new(settings.limits.quota(), backoff),
             bisection: Bisection::default(),
-            isolated: Isolated::new(backoff),
+            isolated: Isolated::new(base, ceiling),
             isolates_keys: false,
             repartition_due: false,
         }
@@ -80,20 +83,27 @@ impl Backlog {
 
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.is_empty()
-            && self.aggregator.is_empty()
-            && self.key_order.records() == 0
+            && self.aggregator.as_ref().is_none_or(|aggregator| aggregator.is_empty())
+            && self.key_order.as_ref().is_none_or(|order| order.records() == 0)
             && self.bisection.is_empty()
             && self.isolated.is_empty()
     }
 
     pub(super) fn records(&self) -> usize {
-        let queued = self.lanes.records() + self.aggregator.records() + self.key_order.records();
-        queued + self.bisection.records() + self.isolated.records()
+        let open = self.aggregator.as_ref().map_or(0, |aggregator| aggregator.records());
+        let ordered = self.key_order.as_ref().map_or(0, |order| order.records());
+        self.lanes.records() + open + ordered + self.bisection.records() + self.isolated.records()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
-        let queued = self.lanes.iter().chain(self.key_order.iter()).chain(self.aggregator.iter());
-        queued.chain(self.bisection.iter()).chain(self.isolated.iter())
+        let ordered = self.key_order.iter().flat_map(|order| order.iter());
+        let open = self.aggregator.iter().flat_map(|aggregator| aggregator.iter());
+        self.lanes
+            .iter()
+            .chain(ordered)
+            .chain(open)
+            .chain(self.bisection.iter())
+            .chain(self.isolated.iter())
     }
 
     pub(super) fn heads(&self) -> impl Iterator<Item = &BufferedRecord> {
@@ -101,7 +111,9 @@ impl Backlog {
     }
 
     fn unisolated_heads(&self) -> impl Iterator<Item = &BufferedRecord> {
-        let queues = [self.lanes.front(), self.key_order.oldest(), self.aggregator.oldest()];
+        let ordered = self.key_order.as_ref().and_then(|order| order.oldest());
+        let open = self.aggregator.as_ref().and_then(|aggregator| aggregator.oldest());
+        let queues = [self.lanes.front(), ordered, open];
         queues.into_iter().flatten().chain(self.bisection.heads())
     }
 
@@ -111,7 +123,8 @@ impl Backlog {
 
     /// Returns the oldest record that can be sent, except isolated records and those in bisected requests.
     pub(super) fn oldest_sendable(&self) -> Option<&BufferedRecord> {
-        match (self.lanes.front_sendable(), self.aggregator.oldest_ready()) {
+        let open = self.aggregator.as_ref().and_then(|aggregator| aggregator.oldest_ready());
+        match (self.lanes.front_sendable(), open) {
             (Some(queued), Some(open)) if open.seq < queued.seq => Some(open),
             (queued, open) => queued.or(open),
         }
@@ -134,7 +147,7 @@ impl Backlog {
     ) {
         topology.ensure_hash_key(&mut record);
         self.avoid_paused_lane(&mut record, topology, rng);
-        if !self.packing.is_on() {
+        if self.aggregator.is_none() {
             return self.release(QueuedEntry::single(record), topology);
         }
         for entry in self.pack(record, topology).into_iter().flatten() {
@@ -163,14 +176,15 @@ impl Backlog {
 
     /// Adds a record to the open aggregate of its key. Returns the completed entries in order.
     fn pack(&mut self, record: BufferedRecord, topology: &Topology) -> [Option<QueuedEntry>; 3] {
-        let Some((key, shard)) = aggregation_key(&record, self.isolates_keys, topology) else {
+        let key = aggregation_key(&record, self.isolates_keys, topology);
+        let Some((aggregator, (key, shard))) = self.aggregator.as_mut().zip(key) else {
             return [Some(QueuedEntry::single(record)), None, None];
         };
-        let earlier = if self.is_ordered { self.aggregator.remove_other(&key) } else { None };
+        let earlier = if self.is_ordered { aggregator.remove_other(&key) } else { None };
         if shard.is_none() && topology.is_sent_alone(&record) {
-            return [earlier, self.aggregator.remove(&key), Some(QueuedEntry::single(record))];
+            return [earlier, aggregator.remove(&key), Some(QueuedEntry::single(record))];
         }
-        let [first, second] = self.aggregator.push(record, key, shard, &self.packing);
+        let [first, second] = aggregator.push(record, key, shard, &self.packing);
         [earlier, first, second]
     }
 
@@ -184,10 +198,15 @@ impl Backlog {
     /// Queues a closed entry in its lane, or behind an earlier entry of its ordering key.
     #[inline]
     fn release(&mut self, entry: QueuedEntry, topology: &mut Topology) {
-        let Some(key) = self.ordering_key(entry.oldest(), topology) else {
+        if self.key_order.is_none() {
             return self.push_to_lane(entry, topology);
-        };
-        if let Some(entry) = self.key_order.push(key, entry) {
+        }
+        let released =
+            match self.ordering_key(entry.oldest(), topology).zip(self.key_order.as_mut()) {
+                Some((key, key_order)) => key_order.push(key, entry),
+                None => Some(entry),
+            };
+        if let Some(entry) = released {
             self.push_to_lane(entry, topology);
         }
     }
@@ -231,7 +250,8 @@ impl Backlog {
         let mut open = Vec::new();
         for record in &records {
             let key = aggregation_key(record, self.isolates_keys, topology).map(|(key, _)| key);
-            let entry = key.and_then(|key| self.aggregator.remove(&key));
+            let aggregator = self.aggregator.as_mut();
+            let entry = aggregator.zip(key).and_then(|(aggregator, key)| aggregator.remove(&key));
             open.extend(entry.into_iter().flat_map(QueuedEntry::into_members));
         }
         records.extend(open);
@@ -241,7 +261,7 @@ impl Backlog {
     fn push_sorted(&mut self, mut records: Vec<BufferedRecord>, topology: &mut Topology) {
         records.sort_unstable_by_key(|record| record.seq);
         for record in records {
-            if self.packing.is_on() {
+            if self.aggregator.is_some() {
                 for entry in self.pack(record, topology).into_iter().flatten() {
                     self.release(entry.close(&self.packing), topology);
                 }
@@ -267,16 +287,24 @@ impl Backlog {
             left[0].route.order = Some(order);
             return left;
         }
-        match self.key_order.release_next(order) {
+        match self.key_order.as_mut().and_then(|key_order| key_order.release_next(order)) {
             Some(Next::Entry(next)) => self.push_to_lane(next, topology),
-            Some(Next::Free(key)) => self.aggregator.unblock(&key),
+            Some(Next::Free(key)) => {
+                if let Some(aggregator) = &mut self.aggregator {
+                    aggregator.unblock(&key);
+                }
+            }
             None => {}
         }
         left
     }
 
     fn push_behind(&mut self, order: OrderId, entry: QueuedEntry, topology: &mut Topology) {
-        if let Some(entry) = self.key_order.push_behind(order, entry) {
+        let entry = match &mut self.key_order {
+            Some(key_order) => key_order.push_behind(order, entry),
+            None => Some(entry),
+        };
+        if let Some(entry) = entry {
             self.push_to_lane(entry, topology);
         }
     }
@@ -352,6 +380,21 @@ impl Backlog {
         &mut self.isolated
     }
 
+    /// Releases the memory of empty queues. No request may be in flight.
+    pub(super) fn rest(&mut self) {
+        if !self.is_empty() {
+            return;
+        }
+        self.lanes.rest();
+        self.bisection = Bisection::default();
+        if let Some(aggregator) = &mut self.aggregator {
+            **aggregator = Aggregator::new(self.is_ordered);
+        }
+        if let Some(key_order) = &mut self.key_order {
+            key_order.rest();
+        }
+    }
+
     pub(super) fn update_isolation(&mut self, topology: &Topology) {
         self.isolated.reset_if_empty();
         self.update_key_isolation(topology);
@@ -413,6 +456,8 @@ impl Backlog {
 
     pub(super) fn has_no_state(&self) -> bool {
         let is_idle = self.is_empty() && !self.repartition_due && !self.isolates_keys;
-        is_idle && self.key_order.is_empty() && self.aggregator.has_no_state()
+        is_idle
+            && self.key_order.as_ref().is_none_or(|order| order.is_empty())
+            && self.aggregator.as_ref().is_none_or(|aggregator| aggregator.has_no_state())
     }
 }

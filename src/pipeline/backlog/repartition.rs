@@ -62,7 +62,7 @@ impl Backlog {
             Repartition::Limits => self.lanes.drain(),
             Repartition::Shards => self.drain_split(topology),
         };
-        records.extend(self.aggregator.drain());
+        records.extend(self.drain_open());
         let records = records.into_iter().flat_map(QueuedEntry::into_members).collect();
         self.push_sorted(records, topology);
     }
@@ -95,8 +95,9 @@ impl Backlog {
         topology: &mut Topology,
     ) {
         self.repartition_due = false;
-        let queued = self.lanes.drain().into_iter().chain(self.key_order.drain());
-        let entries = queued.chain(self.bisection.drain()).chain(self.aggregator.drain());
+        let ordered = self.drain_ordered();
+        let queued = self.lanes.drain().into_iter().chain(ordered);
+        let entries = queued.chain(self.bisection.drain()).chain(self.drain_open());
         let records: Vec<_> = entries.flat_map(QueuedEntry::into_members).collect();
         self.mark_isolated_keys(isolated_in_flight, topology);
         self.push_sorted(records, topology);
@@ -112,7 +113,8 @@ impl Backlog {
         let mut mark = |entry: &mut QueuedEntry| {
             let key = aggregation_key(entry.oldest(), *isolates_keys, topology);
             let key = key.and_then(|(key, _)| key.into_ordering_key());
-            entry.route.order = key.map(|key| key_order.mark_released(key));
+            let key_order = key_order.as_mut();
+            entry.route.order = key_order.zip(key).map(|(order, key)| order.mark_released(key));
         };
         for entry in isolated.iter_mut() {
             mark(entry);
@@ -133,14 +135,18 @@ impl Backlog {
                 self.push_to_lane(left, topology);
             }
         }
-        while let Some((order, entry)) = self.key_order.pop_oldest_if(&is_expired) {
+        while let Some(key_order) = &mut self.key_order
+            && let Some((order, entry)) = key_order.pop_oldest_if(&is_expired)
+        {
             let (left, removed) = entry.without(&self.packing, &is_expired);
             expired.extend(removed);
             for left in left {
                 self.push_behind(order, left, topology);
             }
         }
-        while let Some(entry) = self.aggregator.pop_any_oldest_if(&is_expired) {
+        while let Some(aggregator) = &mut self.aggregator
+            && let Some(entry) = aggregator.pop_any_oldest_if(&is_expired)
+        {
             let (removed, left): (Vec<_>, Vec<_>) =
                 entry.into_members().into_iter().partition(&is_expired);
             expired.extend(removed);
@@ -173,13 +179,21 @@ impl Backlog {
         self.release_next(order, left, topology)
     }
 
+    fn drain_open(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
+        self.aggregator.as_mut().map(|aggregator| aggregator.drain()).into_iter().flatten()
+    }
+
+    fn drain_ordered(&mut self) -> impl Iterator<Item = QueuedEntry> + use<> {
+        self.key_order.as_mut().map(|order| order.drain()).into_iter().flatten()
+    }
+
     /// Removes and returns all entries. Isolated records in flight are not included.
     pub(in crate::pipeline) fn drain(&mut self) -> Vec<QueuedEntry> {
         let mut drained = self.lanes.drain();
-        drained.extend(self.key_order.drain());
+        drained.extend(self.drain_ordered());
         drained.extend(self.bisection.drain());
         drained.extend(self.isolated.drain());
-        drained.extend(self.aggregator.drain());
+        drained.extend(self.drain_open());
         self.isolated.set_idle();
         self.isolated.reset_if_empty();
         self.isolates_keys = false;

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 /// Tolerated duration of a series of failures. Counts at most [`MAX_GAP`](Self::MAX_GAP) between two failures, because
 /// no request can fail while the sink is not polled or its process is suspended.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct GracePeriod {
     length: Duration,
     series: Option<Series>,
@@ -30,10 +30,6 @@ impl GracePeriod {
         self.series = Some(Series { lasted, latest: now });
         lasted >= self.length
     }
-
-    pub(super) fn reset(&mut self) {
-        self.series = None;
-    }
 }
 
 #[cfg(test)]
@@ -51,10 +47,6 @@ mod tests {
         }
         assert!(grace.fail(start + 10 * SECOND));
         assert!(grace.fail(start + 11 * SECOND), "it stays over");
-        grace.reset();
-        assert!(!grace.fail(start + 12 * SECOND));
-        assert!(!grace.fail(start + 21 * SECOND));
-        assert!(grace.fail(start + 22 * SECOND));
     }
 
     #[test]

@@ -37,9 +37,11 @@ pub(crate) struct Health {
     timeout_factor: TimeoutFactor,
     pub(super) outages: Outages,
     classifier: Classifier,
-    credentials: GracePeriod,
+    /// Length of the grace periods.
+    credentials_timeout: Duration,
+    credentials: Option<Box<GracePeriod>>,
     /// Grace period for responses from servers other than the service, such as a proxy.
-    blocked: GracePeriod,
+    blocked: Option<Box<GracePeriod>>,
     fatal: Fatal,
     fatal_since: Option<Instant>,
     /// Time of the first failure since the last success, and the latest error.
@@ -94,8 +96,9 @@ impl Health {
             timeout_factor: TimeoutFactor::new(),
             outages: Outages::default(),
             classifier: Classifier::new(classify),
-            credentials: GracePeriod::new(settings.credentials_timeout),
-            blocked: GracePeriod::new(settings.credentials_timeout),
+            credentials_timeout: settings.credentials_timeout,
+            credentials: None,
+            blocked: None,
             fatal: Fatal::No,
             fatal_since: None,
             failing: None,
@@ -186,8 +189,8 @@ impl Health {
     /// Resets the grace periods and clears a reported fatal error, because a response shows that the service has
     /// authenticated the request.
     pub(super) fn on_response(&mut self) {
-        self.credentials.reset();
-        self.blocked.reset();
+        self.credentials = None;
+        self.blocked = None;
         if matches!(self.fatal, Fatal::Reported(_)) {
             self.clear_fatal();
         }
@@ -247,9 +250,10 @@ impl Health {
             self.record_failure(&error, now);
         }
         self.back_off(request, next, now, rng);
+        let grace = || Box::new(GracePeriod::new(self.credentials_timeout));
         let is_fatal = match class {
-            ErrorClass::Credentials => self.credentials.fail(now),
-            ErrorClass::Blocked => self.blocked.fail(now),
+            ErrorClass::Credentials => self.credentials.get_or_insert_with(grace).fail(now),
+            ErrorClass::Blocked => self.blocked.get_or_insert_with(grace).fail(now),
             ErrorClass::Fatal => true,
             // The service authenticates requests before it throttles them.
             ErrorClass::Throttled => {
@@ -297,8 +301,8 @@ impl Health {
 
     pub(super) fn reset_fatal(&mut self) {
         self.clear_fatal();
-        self.credentials.reset();
-        self.blocked.reset();
+        self.credentials = None;
+        self.blocked = None;
     }
 
     /// Returns the fatal error. The next response clears a reported error.

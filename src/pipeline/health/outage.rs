@@ -80,7 +80,7 @@ impl Episode {
     }
 
     fn of_failure<'a>(
-        open: &'a mut Option<Self>,
+        open: &'a mut Option<Box<Self>>,
         error: &Arc<AttemptError>,
         report_after: Duration,
         now: Instant,
@@ -88,7 +88,8 @@ impl Episode {
         open.take_if(|episode| {
             episode.reported_at.is_none() && episode.ends_at().is_some_and(|end| end <= now)
         });
-        let episode = open.get_or_insert_with(|| Self::new(error.clone(), report_after, now));
+        let episode =
+            open.get_or_insert_with(|| Box::new(Self::new(error.clone(), report_after, now)));
         if episode.succeeding_since.take().is_some() {
             episode.failing_since = now;
         }
@@ -179,13 +180,13 @@ impl KeptFailures {
 /// Current episodes, and failures that have not been reported yet.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Outages {
-    requests: Option<Episode>,
+    requests: Option<Box<Episode>>,
     is_fatal: bool,
     /// Number of consecutive failed requests. Failures of requests that were in flight at the same time count once.
     consecutive_failures: u32,
-    entries: Option<Episode>,
+    entries: Option<Box<Episode>>,
     entry_failures: EntryFailures,
-    kept: KeptFailures,
+    kept: Option<Box<KeptFailures>>,
 }
 
 impl Outages {
@@ -285,18 +286,20 @@ impl Outages {
     }
 
     pub(in crate::pipeline) fn records_failed(&mut self, records: usize, reason: &FailureReason) {
-        self.kept.unreported += records as u64;
-        self.kept.reason = Some(reason.clone());
+        let kept = self.kept.get_or_insert_default();
+        kept.unreported += records as u64;
+        kept.reason = Some(reason.clone());
     }
 
     pub(in crate::pipeline) fn take_failed_records(
         &mut self,
         now: Instant,
     ) -> Option<(u64, FailureReason)> {
-        self.kept.due_at(now).filter(|due_at| *due_at <= now)?;
-        self.kept.reported_at = Some(now);
-        let records = std::mem::take(&mut self.kept.unreported);
-        self.kept.reason.take().map(|reason| (records, reason))
+        let kept = self.kept.as_mut()?;
+        kept.due_at(now).filter(|due_at| *due_at <= now)?;
+        kept.reported_at = Some(now);
+        let records = std::mem::take(&mut kept.unreported);
+        kept.reason.take().map(|reason| (records, reason))
     }
 
     pub(in crate::pipeline) fn is_quiet(&self) -> bool {
@@ -319,7 +322,7 @@ impl Outages {
             return ended;
         }
         let kind = self.kind();
-        let report = |open: &mut Option<Episode>, kind| {
+        let report = |open: &mut Option<Box<Episode>>, kind| {
             open.as_mut().and_then(|episode| episode.take_report(kind, now, is_idle))
         };
         report(&mut self.requests, kind)
@@ -329,7 +332,7 @@ impl Outages {
     /// Removes ended episodes. Returns the final report of an episode that has been reported before.
     fn take_ended(&mut self, ends: impl Fn(&Episode) -> bool) -> Option<Report> {
         let kind = self.kind();
-        let report = |episode: Episode, kind| {
+        let report = |episode: Box<Episode>, kind| {
             let until = episode.succeeding_since.filter(|_| episode.reported_at.is_some())?;
             Some(episode.report(kind, Stage::Ends, until))
         };
@@ -352,7 +355,7 @@ impl Outages {
     pub(in crate::pipeline) fn wakeup(&self, now: Instant, is_idle: bool) -> Option<Instant> {
         let episodes = self.requests.iter().chain(&self.entries);
         let reports = episodes.filter_map(|episode| episode.wakeup(is_idle));
-        reports.chain(self.kept.due_at(now)).min()
+        reports.chain(self.kept.as_ref().and_then(|kept| kept.due_at(now))).min()
     }
 }
 

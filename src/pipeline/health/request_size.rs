@@ -5,23 +5,37 @@ use std::time::Duration;
 /// its timeout. The latency per entry is estimated from requests of different sizes.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pipeline) struct RequestSize {
-    max: Option<usize>,
+    /// `None` while the number is not limited.
+    limit: Option<Box<SizeLimit>>,
+}
+
+#[derive(Debug, Clone)]
+struct SizeLimit {
+    max: usize,
     latest: Option<(usize, Duration)>,
     /// Seconds per additional entry.
     slope: Option<f64>,
 }
 
+impl SizeLimit {
+    fn new(max: usize) -> Self {
+        Self { max, latest: None, slope: None }
+    }
+}
+
 impl RequestSize {
     pub(in crate::pipeline) fn one() -> Self {
-        Self { max: Some(1), ..Self::default() }
+        Self { limit: Some(Box::new(SizeLimit::new(1))) }
     }
 
     pub(in crate::pipeline) fn max(&self) -> usize {
-        self.max.unwrap_or(usize::MAX)
+        self.limit.as_ref().map_or(usize::MAX, |limit| limit.max)
     }
 
     pub(in crate::pipeline) fn fail(&mut self, entries: usize) {
-        self.max = Some(self.max().min(entries / 2).max(1));
+        let max = (entries / 2).max(1);
+        let limit = self.limit.get_or_insert_with(|| Box::new(SizeLimit::new(max)));
+        limit.max = limit.max.min(max);
     }
 
     /// Records a response. `timeout` is the timeout of the next request, or `None` if no timeout has been measured.
@@ -33,30 +47,31 @@ impl RequestSize {
         timeout: Option<Duration>,
         limit: usize,
     ) {
-        let Some(max) = self.max else { return };
-        if let Some((before, took_before)) = self.latest.replace((entries, took))
+        let Some(state) = &mut self.limit else { return };
+        let max = state.max;
+        if let Some((before, took_before)) = state.latest.replace((entries, took))
             && before != entries
         {
             let difference = took.as_secs_f64() - took_before.as_secs_f64();
-            self.slope = Some((difference / (entries as f64 - before as f64)).max(0.0));
+            state.slope = Some((difference / (entries as f64 - before as f64)).max(0.0));
         }
         let took = took.as_secs_f64();
         // Without an estimate, the latency is assumed to be proportional to the number of entries.
-        let slope = self.slope.unwrap_or(took / entries as f64);
+        let slope = state.slope.unwrap_or(took / entries as f64);
         let expected = |additional: usize, slope: f64| took + slope * additional as f64;
         let share_of_timeout =
             |part: f64| timeout.map_or(f64::INFINITY, |timeout| part * timeout.as_secs_f64());
         let increment = entries.div_ceil(8);
         let grown = if expected(entries, slope) <= share_of_timeout(0.5) {
             2 * entries
-        } else if expected(increment, self.slope.unwrap_or(0.0)) <= share_of_timeout(0.9) {
+        } else if expected(increment, state.slope.unwrap_or(0.0)) <= share_of_timeout(0.9) {
             entries + increment
         } else {
             max
         };
         let max = max.max(grown);
         if max < limit {
-            self.max = Some(max);
+            state.max = max;
         } else {
             *self = Self::default();
         }

@@ -100,6 +100,7 @@ impl Model {
                 let error = AttemptError { code: "Refused".into(), message: String::new() };
                 self.harness.pipeline.fail_unsettled(&Arc::new(error));
             }
+            Step::Rest => self.harness.pipeline.rest(),
             Step::TakeUndelivered => {
                 self.mark_in_flight();
                 let taken = self.harness.pipeline.take_undelivered();
@@ -120,7 +121,7 @@ impl Model {
     fn describe(&mut self, more: usize) {
         let limit = self.settings.limits.record_bytes() + more;
         let limits = self.settings.limits.with_record_bytes(limit);
-        self.harness.pipeline.settings.limits = limits;
+        Arc::make_mut(&mut self.harness.pipeline.settings).limits = limits;
         self.settings.limits = limits;
         let description = StreamDescription::default().with_max_record_bytes(limit);
         self.harness.pipeline.apply_description(Some(description), self.harness.now);

@@ -35,6 +35,8 @@ pub(super) enum Step {
     TakeFailed,
     TakeUndelivered,
     FailRefused,
+    /// Releases unused memory.
+    Rest,
     /// Raises the record limit of the stream.
     Describe {
         more: usize,
@@ -121,6 +123,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::TakeFailed),
         1 => Just(Step::TakeUndelivered),
         1 => Just(Step::FailRefused),
+        6 => Just(Step::Rest),
         1 => (0..100_usize).prop_map(|more| Step::Describe { more }),
         3 => any::<u64>().prop_map(|seed| Step::Reshard { seed }),
         4 => Just(Step::BeginListing),

@@ -534,3 +534,19 @@ fn lane_stays_paused_without_free_slot() {
     let (_, request) = await_request(&mut harness);
     assert_eq!(request.entries().len(), 1);
 }
+
+#[test]
+fn resting_lane_keeps_deficit() {
+    let next_request_after = |rests| {
+        let mut harness = in_deficit(with_quota());
+        if rests {
+            harness.pipeline.rest();
+        }
+        let begin = harness.now;
+        push(&mut harness, 1, 10);
+        assert!(!harness.pipeline.wants_to_send(harness.now), "the lane waits for tokens");
+        await_request(&mut harness);
+        harness.now - begin
+    };
+    assert_eq!(next_request_after(true), next_request_after(false));
+}

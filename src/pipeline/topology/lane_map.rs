@@ -1,4 +1,5 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
@@ -13,15 +14,16 @@ use crate::shard::{Ring, ShardMap};
 /// prove a placement, because learned shards can be wrong.
 #[derive(Debug)]
 pub(super) struct LaneMap {
-    ring: Ring<LaneId>,
+    ring: Arc<Ring<LaneId>>,
     /// Incremented each time that the ring may have changed.
     version: u64,
-    by_shard: HashMap<SmolStr, LaneId>,
     lanes: Vec<LaneSlot>,
+    /// Lanes of open shards, sorted by the ids of the shards.
+    by_shard: Vec<LaneId>,
     unused: Vec<LaneId>,
     stale: BTreeSet<LaneId>,
     /// Closed shards, each with the number of the first request sent after the sink learned that the shard is closed.
-    closed: HashMap<SmolStr, u64>,
+    closed: BTreeMap<SmolStr, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -53,24 +55,48 @@ pub(super) enum RingUpdate {
 impl Default for LaneMap {
     fn default() -> Self {
         Self {
-            ring: Ring::default(),
+            ring: Arc::default(),
             version: 0,
-            by_shard: HashMap::new(),
             lanes: vec![LaneSlot::default()],
+            by_shard: Vec::new(),
             unused: Vec::new(),
             stale: BTreeSet::new(),
-            closed: HashMap::new(),
+            closed: BTreeMap::new(),
         }
     }
 }
 
 impl LaneMap {
-    pub(super) fn ring(&self) -> (&Ring<LaneId>, u64) {
+    pub(super) fn ring(&self) -> (&Arc<Ring<LaneId>>, u64) {
         (&self.ring, self.version)
     }
 
     pub(super) fn shards(&self) -> usize {
         self.by_shard.len()
+    }
+
+    /// Returns the lane of a shard.
+    fn lane_of(&self, shard_id: &str) -> Option<LaneId> {
+        self.place_of(shard_id).ok().map(|place| self.by_shard[place])
+    }
+
+    fn place_of(&self, shard_id: &str) -> Result<usize, usize> {
+        self.by_shard.binary_search_by(|lane| {
+            let shard = self.shard_of(*lane).map_or("", SmolStr::as_str);
+            shard.cmp(shard_id)
+        })
+    }
+
+    /// Releases unused capacity.
+    pub(super) fn shrink(&mut self) {
+        if self.ring.has_unused_capacity() {
+            // A clone has no unused capacity. The ring can be shared, so that it must be published again.
+            self.ring = Arc::new(Ring::clone(&self.ring));
+            self.version += 1;
+        }
+        self.lanes.shrink_to_fit();
+        self.by_shard.shrink_to_fit();
+        self.unused.shrink_to_fit();
     }
 
     /// Returns `true` if there are several shards, so that the lane of a record depends on its hash key.
@@ -84,6 +110,7 @@ impl LaneMap {
 
     /// Returns a route without an ordering key. If there are [several shards](Self::has_multiple_shards), the caller
     /// must compute the hash key first.
+    #[inline]
     pub(super) fn route(&self, record: &BufferedRecord) -> Route {
         let located = if self.has_multiple_shards() {
             record.position().and_then(|position| self.ring.locate(position))
@@ -118,9 +145,9 @@ impl LaneMap {
         opened: &mut Vec<OpenedLane>,
     ) -> RingUpdate {
         let Completion { request, next, .. } = completion;
-        let known = self.by_shard.get(shard_id).copied();
+        let known = self.lane_of(shard_id);
         let lane = known.unwrap_or_else(|| self.open(shard_id, position, next, opened));
-        let contradicted = self.ring.learn(position, lane);
+        let contradicted = Arc::make_mut(&mut self.ring).learn(position, lane);
         self.version += 1;
         for &lane in &contradicted {
             self.record_closed(lane, request, next);
@@ -137,12 +164,12 @@ impl LaneMap {
 
     /// Replaces the map with a shard list. `next` is the number of the next request. Marks all lanes as stale.
     pub(super) fn apply_list(&mut self, list: &ShardMap, next: u64, opened: &mut Vec<OpenedLane>) {
-        let mut gone: BTreeSet<_> = self.by_shard.values().copied().collect();
+        let mut gone: BTreeSet<_> = self.by_shard.iter().copied().collect();
         let mut pieces = Vec::new();
         for shard in list.iter() {
             let first = shard.range().start().get();
             let last = shard.range().end().get();
-            let known = self.by_shard.get(shard.id()).copied();
+            let known = self.lane_of(shard.id());
             let lane = known.unwrap_or_else(|| self.open(shard.id(), first, next, opened));
             gone.remove(&lane);
             pieces.push((first, last, lane));
@@ -150,7 +177,7 @@ impl LaneMap {
         for lane in gone {
             self.close(lane);
         }
-        self.ring = Ring::new(pieces);
+        self.ring = Arc::new(Ring::new(pieces));
         self.version += 1;
         for slot in &mut self.lanes {
             slot.generation = slot.generation.wrapping_add(1);
@@ -163,11 +190,10 @@ impl LaneMap {
 
     pub(super) fn forget(&mut self) {
         self.closed.clear();
-        let known: Vec<_> = self.by_shard.values().copied().collect();
-        for lane in known {
+        for lane in std::mem::take(&mut self.by_shard) {
             self.close(lane);
         }
-        self.ring = Ring::default();
+        self.ring = Arc::default();
         self.version += 1;
     }
 
@@ -214,19 +240,24 @@ impl LaneMap {
             (self.lanes.len() - 1) as LaneId
         });
         let slot = &mut self.lanes[id as usize];
-        slot.shard = Some(shard.clone());
         slot.since = next;
-        self.by_shard.insert(shard, id);
+        if let Err(place) = self.place_of(&shard) {
+            self.by_shard.insert(place, id);
+        }
+        self.lanes[id as usize].shard = Some(shard);
         opened.push(OpenedLane { id, replaces });
         id
     }
 
     fn close(&mut self, lane: LaneId) {
+        if let Some(shard) = self.shard_of(lane)
+            && let Ok(place) = self.place_of(shard)
+        {
+            self.by_shard.remove(place);
+        }
         let slot = &mut self.lanes[lane as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        if let Some(shard) = slot.shard.take() {
-            self.by_shard.remove(&shard);
-        }
+        slot.shard = None;
         self.stale.insert(lane);
     }
 

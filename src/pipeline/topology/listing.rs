@@ -30,9 +30,9 @@ enum State {
 }
 
 impl ListingSchedule {
-    pub(super) fn new(is_requested: bool, base: Duration, ceiling: Duration) -> Self {
+    pub(super) fn new(base: Duration, ceiling: Duration) -> Self {
         Self {
-            state: if is_requested { State::Requested } else { State::UpToDate },
+            state: State::Requested,
             failures: Backoff::new(base, MAX_RETRY_WAIT),
             contradictions: Backoff::new(base, ceiling),
             contradicted_at: None,
@@ -99,10 +99,6 @@ impl ListingSchedule {
 
     pub(super) fn retry_now(&mut self) {
         self.failures.end_wait();
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.state = State::UpToDate;
     }
 
     pub(super) fn is_expected(&self) -> bool {

@@ -51,11 +51,12 @@ pub(crate) struct Topology {
     lanes: LaneMap,
     learned: LearnedShards,
     listed: ListedShards,
-    schedule: ListingSchedule,
+    /// `None` if the shards cannot be listed.
+    schedule: Option<Box<ListingSchedule>>,
     routing: Routing,
     unverified: Vec<AwaitingVerification>,
     prerequisites: Prerequisites,
-    hashes: HashCache,
+    hashes: Option<Box<HashCache>>,
     predicts: bool,
     /// Set to `true` if the shards in responses are checked against the list.
     checks: bool,
@@ -75,11 +76,11 @@ impl Topology {
             lanes: LaneMap::default(),
             learned: LearnedShards::default(),
             listed: ListedShards::default(),
-            schedule: ListingSchedule::new(predicts || lists, base, ceiling),
+            schedule: (predicts || lists).then(|| Box::new(ListingSchedule::new(base, ceiling))),
             routing: Routing::new(settings),
             unverified: Vec::new(),
             prerequisites: Prerequisites::default(),
-            hashes: HashCache::default(),
+            hashes: None,
             predicts,
             checks: predicts || (lists && settings.relies_on_keys()),
             is_strict: predicts && settings.ordering == RecordOrdering::PerKey,
@@ -110,6 +111,12 @@ impl Topology {
         &self.unverified
     }
 
+    /// Releases the memory that is not needed while no record is queued or in flight.
+    pub(super) fn rest(&mut self) {
+        self.lanes.shrink();
+        self.hashes = None;
+    }
+
     pub(super) fn drain_unverified(&mut self) -> Vec<AwaitingVerification> {
         std::mem::take(&mut self.unverified)
     }
@@ -126,13 +133,13 @@ impl Topology {
 
     pub(super) fn ensure_hash_key(&mut self, record: &mut BufferedRecord) {
         if self.lanes.has_multiple_shards() || self.listed.predicts() {
-            record.ensure_hash_key(&mut self.hashes);
+            record.ensure_hash_key(self.hashes.get_or_insert_default());
         }
     }
 
     pub(super) fn route(&mut self, entry: &mut QueuedEntry) {
         if self.lanes.has_multiple_shards() {
-            entry.ensure_hash_key(&mut self.hashes);
+            entry.ensure_hash_key(self.hashes.get_or_insert_default());
         }
         let order = entry.route.order;
         entry.route = self.lanes.route(entry.oldest());
@@ -162,7 +169,7 @@ impl Topology {
     }
 
     /// Returns the lanes of the hash ring, and a version that increases each time that they may have changed.
-    pub(crate) fn ring(&self) -> (&Ring<LaneId>, u64) {
+    pub(crate) fn ring(&self) -> (&Arc<Ring<LaneId>>, u64) {
         self.lanes.ring()
     }
 
@@ -252,7 +259,7 @@ impl Topology {
         match learned {
             // With predictions, `record_misprediction` requests the list.
             Learned::Changed if self.lists && !self.predicts => {
-                self.schedule.request(completion.now, rng)
+                self.request_list(completion.now, rng);
             }
             Learned::Contradictory => self.lanes.forget(),
             Learned::Unchanged | Learned::Misrouted | Learned::Changed => {}
@@ -264,7 +271,7 @@ impl Topology {
     /// Otherwise, a misplaced aggregate might be retried after later records of its keys are in the new shard.
     fn record_named(&mut self, shard_id: &str, now: Instant, rng: &mut Rng) {
         if self.is_strict && self.listed.record_named(shard_id) {
-            self.schedule.request(now, rng);
+            self.request_list(now, rng);
             self.has_changed |= self.listed.suspend_all();
         }
     }
@@ -280,13 +287,13 @@ impl Topology {
         let Some((_, predicted)) = entry.predicted() else {
             // If the shard is listed with another range, the stream was recreated or the service ignores keys.
             if self.checks && !self.listed.is_invalid() {
-                self.schedule.request(now, rng);
+                self.request_list(now, rng);
             }
             return;
         };
         let is_suspended = self.listed.suspend(predicted);
         if is_suspended || (check == PlacementCheck::Unknown && !self.listed.is_invalid()) {
-            self.schedule.request(now, rng);
+            self.request_list(now, rng);
         }
         self.has_changed |= is_suspended;
     }
@@ -301,7 +308,7 @@ impl Topology {
         }
         if self.listed.invalidate_if_repeated(predicted) {
             self.has_changed = true;
-            self.schedule.request(now, rng);
+            self.request_list(now, rng);
         }
     }
 
@@ -318,7 +325,9 @@ impl Topology {
         self.prerequisites.shards = false;
         let mut opened = Vec::new();
         let Some(list) = list else {
-            self.schedule.fail(now, rng);
+            if let Some(schedule) = &mut self.schedule {
+                schedule.fail(now, rng);
+            }
             self.has_changed |= self.listed.suspend_all();
             return (opened, None);
         };
@@ -326,7 +335,7 @@ impl Topology {
             self.lanes.apply_list(&list, next, &mut opened);
             self.learned.set_listed(self.lanes.shards());
         }
-        if !self.schedule.succeed(now, rng) {
+        if self.schedule.as_mut().is_some_and(|schedule| !schedule.succeed(now, rng)) {
             return (opened, Some(list));
         }
         let was_invalid = self.listed.is_invalid();
@@ -335,7 +344,9 @@ impl Topology {
         }
         if self.listed.is_invalid() {
             self.fell_back |= !was_invalid;
-            self.schedule.request_later(now);
+            if let Some(schedule) = &mut self.schedule {
+                schedule.request_later(now);
+            }
         }
         self.has_changed |= self.predicts;
         (opened, None)
@@ -344,28 +355,47 @@ impl Topology {
     pub(super) fn forget_shards(&mut self, now: Instant, rng: &mut Rng) {
         self.lanes.forget();
         let predicted = self.listed.forget();
-        if predicted || self.lists || self.schedule.is_expected() {
-            self.schedule.request(now, rng);
+        if predicted || self.lists || self.expects_list() {
+            self.request_list(now, rng);
         }
         self.has_changed |= predicted;
     }
 
     pub(crate) fn listing_is_due(&self, now: Instant) -> bool {
-        self.schedule.is_due(now)
+        self.schedule.as_ref().is_some_and(|schedule| schedule.is_due(now))
+    }
+
+    fn request_list(&mut self, now: Instant, rng: &mut Rng) {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.request(now, rng);
+        }
+    }
+
+    fn expects_list(&self) -> bool {
+        self.schedule.as_ref().is_some_and(|schedule| schedule.is_expected())
+    }
+
+    fn failed_listings(&self) -> u32 {
+        self.schedule.as_ref().map_or(0, |schedule| schedule.failures())
     }
 
     pub(crate) fn begin_listing(&mut self) {
-        self.schedule.begin();
+        if let Some(schedule) = &mut self.schedule {
+            schedule.begin();
+        }
     }
 
     pub(super) fn retry_listing(&mut self) {
-        if !self.unverified.is_empty() {
-            self.schedule.retry_now();
+        if let Some(schedule) = &mut self.schedule
+            && !self.unverified.is_empty()
+        {
+            schedule.retry_now();
         }
     }
 
     pub(super) fn wakeup(&self, now: Instant) -> Option<Instant> {
-        self.schedule.wakeup(now).into_iter().chain(self.routing.wakeup(now)).min()
+        let listing = self.schedule.as_ref().and_then(|schedule| schedule.wakeup(now));
+        listing.into_iter().chain(self.routing.wakeup(now)).min()
     }
 
     /// Returns `true` if responses can be checked against a shard list, now or when the expected list arrives.
@@ -375,8 +405,8 @@ impl Topology {
 
     /// Returns `true` if the sink expects a new list, which may contain shards that are not listed yet.
     fn awaits_list(&self) -> bool {
-        let cannot_list = self.schedule.failures() > 0 || self.listed.is_invalid();
-        self.checks && self.schedule.is_expected() && !cannot_list
+        let cannot_list = self.failed_listings() > 0 || self.listed.is_invalid();
+        self.checks && self.expects_list() && !cannot_list
     }
 
     /// Returns `true` if verification waits for a new list even if listings fail. It waits for [`MAX_FAILED_LISTINGS`]
@@ -384,9 +414,9 @@ impl Topology {
     fn retries_listing(&self, is_failing: bool) -> bool {
         self.routing.is_switchable()
             && self.checks
-            && self.schedule.is_expected()
+            && self.expects_list()
             && self.listed.is_valid()
-            && (is_failing || self.schedule.failures() < MAX_FAILED_LISTINGS)
+            && (is_failing || self.failed_listings() < MAX_FAILED_LISTINGS)
     }
 
     pub(super) fn must_decide_without_list(&self) -> bool {
@@ -440,7 +470,7 @@ impl Topology {
 
     pub(super) fn stop_listing(&mut self) {
         self.prerequisites.shards = false;
-        self.schedule.stop();
+        self.schedule = None;
         self.has_changed |= self.listed.forget();
         self.predicts = false;
         self.checks = false;
@@ -455,7 +485,7 @@ impl Topology {
 
     #[cfg(test)]
     pub(super) fn needs_listing(&self) -> bool {
-        self.schedule.is_requested()
+        self.schedule.as_ref().is_some_and(|schedule| schedule.is_requested())
     }
 
     #[cfg(test)]

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::pipeline::backoff::Backoff;
-use crate::settings::Settings;
+use crate::settings::{BackoffSettings, Settings};
 use crate::stream::{StreamDescription, StreamMode};
 
 /// Maximum wait between two descriptions requested after contradictory responses.
@@ -20,10 +20,16 @@ const MAX_FAILED_DESCRIPTIONS: u32 = 5;
 /// change at any time, so the stream is described again if no reshard can explain a shard in a response.
 #[derive(Debug)]
 pub(crate) struct Routing {
-    is_relied_on: bool,
     is_describable: bool,
     is_switchable: bool,
     state: State,
+    /// `None` if the sink does not rely on the distribution.
+    confirmation: Option<Box<Confirmation>>,
+}
+
+/// Descriptions that were requested because of contradictory responses.
+#[derive(Debug)]
+struct Confirmation {
     /// Backoff between failed descriptions.
     retries: Backoff,
     /// Backoff between confirmations. Limits how often a stream with permanently contradictory responses is described.
@@ -43,16 +49,21 @@ enum State {
 
 impl Routing {
     pub(crate) fn new(settings: &Settings) -> Self {
+        let BackoffSettings { base, ceiling } = settings.backoff;
+        let confirmation = || {
+            Box::new(Confirmation {
+                retries: Backoff::new(base, ceiling),
+                confirmations: Backoff::new(base, MAX_CONFIRMATION_WAIT),
+                unconfirmed_at: None,
+                contradicted_at: None,
+                calls: 0,
+            })
+        };
         Self {
-            is_relied_on: settings.relies_on_keys(),
             is_describable: false,
             is_switchable: true,
             state: State::ByKey,
-            retries: Backoff::new(settings.backoff.base, settings.backoff.ceiling),
-            confirmations: Backoff::new(settings.backoff.base, MAX_CONFIRMATION_WAIT),
-            unconfirmed_at: None,
-            contradicted_at: None,
-            calls: 0,
+            confirmation: settings.relies_on_keys().then(confirmation),
         }
     }
 
@@ -61,7 +72,7 @@ impl Routing {
     }
 
     pub(crate) fn is_relied_on(&self) -> bool {
-        self.is_relied_on
+        self.confirmation.is_some()
     }
 
     /// Returns `true` if a response contradicts the latest description. An aggregate then counts as delivered only if
@@ -82,7 +93,7 @@ impl Routing {
 
     /// Returns `true` if a contradictory response requires another description.
     pub(crate) fn may_be_switched(&self, now: Instant) -> bool {
-        self.is_relied_on
+        self.is_relied_on()
             && self.is_describable
             && self.is_switchable
             && !self.was_just_confirmed(now)
@@ -90,40 +101,42 @@ impl Routing {
 
     /// Returns `true` during the backoff after a confirmation.
     fn was_just_confirmed(&self, now: Instant) -> bool {
-        self.confirmations.is_waiting(now)
+        self.confirmation.as_ref().is_some_and(|state| state.confirmations.is_waiting(now))
     }
 
     /// Records the time of a response that proves that a record was not placed by its key.
     pub(crate) fn record_contradiction(&mut self, now: Instant) {
-        self.contradicted_at = Some(now);
+        if let Some(confirmation) = &mut self.confirmation {
+            confirmation.contradicted_at = Some(now);
+        }
     }
 
     /// Returns `true` if a contradiction was proven within [`CONTRADICTION_PERIOD`].
     pub(crate) fn was_contradicted(&self, now: Instant) -> bool {
-        self.contradicted_at.is_some_and(|at| now < at + CONTRADICTION_PERIOD)
+        let contradicted_at = self.confirmation.as_ref().and_then(|state| state.contradicted_at);
+        contradicted_at.is_some_and(|at| now < at + CONTRADICTION_PERIOD)
     }
 
     pub(crate) fn require_confirmation(&mut self, now: Instant) {
         if self.state != State::ByKey || !self.is_describable || self.was_just_confirmed(now) {
             return;
         }
-        if self
-            .unconfirmed_at
-            .is_some_and(|unconfirmed_at| unconfirmed_at + 2 * MAX_CONFIRMATION_WAIT <= now)
-        {
-            self.confirmations.reset();
+        let Some(confirmation) = &mut self.confirmation else { return };
+        let before = confirmation.unconfirmed_at.replace(now);
+        if before.is_some_and(|before| before + 2 * MAX_CONFIRMATION_WAIT <= now) {
+            confirmation.confirmations.reset();
         }
-        self.unconfirmed_at = Some(now);
-        self.retries.reset();
+        confirmation.retries.reset();
         self.state = State::Unconfirmed;
     }
 
     pub(crate) fn is_description_due(&self, now: Instant) -> bool {
-        self.is_unconfirmed() && !self.retries.is_waiting(now)
+        self.is_unconfirmed() && self.wakeup(now).is_none()
     }
 
     pub(crate) fn wakeup(&self, now: Instant) -> Option<Instant> {
-        self.retries.until(now).filter(|_| self.is_unconfirmed())
+        let confirmation = self.confirmation.as_ref().filter(|_| self.is_unconfirmed())?;
+        confirmation.retries.until(now)
     }
 
     pub(crate) fn apply_description(&mut self, description: &StreamDescription) {
@@ -133,15 +146,20 @@ impl Routing {
 
     pub(crate) fn confirm(&mut self, now: Instant, rng: &mut Rng) {
         self.state = State::ByKey;
-        self.calls += 1;
-        self.confirmations.fail(self.calls, self.calls + 1, now, rng);
+        if let Some(Confirmation { confirmations, calls, .. }) = self.confirmation.as_deref_mut() {
+            *calls += 1;
+            confirmations.fail(*calls, *calls + 1, now, rng);
+        }
     }
 
     /// Records a failed call to describe the stream. Returns `false` if the call is not retried.
     pub(crate) fn record_failed_description(&mut self, now: Instant, rng: &mut Rng) -> bool {
-        self.calls += 1;
-        self.retries.fail(self.calls, self.calls + 1, now, rng);
-        self.retries.failures() < MAX_FAILED_DESCRIPTIONS
+        let Some(Confirmation { retries, calls, .. }) = self.confirmation.as_deref_mut() else {
+            return false;
+        };
+        *calls += 1;
+        retries.fail(*calls, *calls + 1, now, rng);
+        retries.failures() < MAX_FAILED_DESCRIPTIONS
     }
 
     pub(crate) fn set_by_service(&mut self) {

@@ -174,7 +174,7 @@ impl Topology {
     fn may_have_ignored_keys(&self, entry: &QueuedEntry) -> bool {
         self.routing.is_switchable()
             && self.listed.is_valid()
-            && !self.schedule.is_expected()
+            && !self.expects_list()
             && !self.is_sent_alone(entry.oldest())
     }
 }

@@ -57,6 +57,9 @@ const RETURN: f64 = 3.0;
 const RETURN_BELOW: f64 = 0.7;
 const RETURN_BELOW_AFTER_OUTAGE: f64 = 0.95;
 
+/// Noise that a calm shard can have: a few entries in a thousand.
+const NEGLIGIBLE_NOISE: f64 = 0.005;
+
 /// Seconds without accepted entries after which the shard is considered to be in an outage rather than congested.
 const OUTAGE: f64 = 1.5;
 
@@ -161,6 +164,15 @@ impl Controller {
     /// Returns `true` if no entry of the latest request was accepted.
     pub(super) fn is_probing(&self) -> bool {
         self.throttled_requests > 0
+    }
+
+    /// Returns `true` if a new controller with the same share would behave similarly, because the shard throttles neither
+    /// all entries nor entries at random.
+    pub(super) fn is_calm(&self) -> bool {
+        !self.is_probing()
+            && self.unordered.is_none()
+            && self.trial.is_idle()
+            && self.noise.probability() < NEGLIGIBLE_NOISE
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {

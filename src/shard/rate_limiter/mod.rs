@@ -2,6 +2,7 @@
 
 mod controller;
 mod noise;
+mod resting;
 #[cfg(test)]
 mod tests;
 mod throughput;
@@ -10,6 +11,8 @@ mod trial;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+
+pub(crate) use self::resting::RestingLimiter;
 
 use self::controller::{Controller, FIRST_BATCH};
 
@@ -226,6 +229,15 @@ impl RateLimiter {
         let wait =
             Duration::from_secs_f64(record_wait.max(byte_wait).max(0.0)) + Duration::from_micros(1);
         Some(self.refilled_at? + wait)
+    }
+
+    /// Returns the time at which an entry of this size can be sent. Returns `None` if it can be sent now.
+    pub(crate) fn sends_at(mut self, bytes: usize, now: Instant) -> Option<Instant> {
+        self.refill(now);
+        if self.has_tokens(bytes) {
+            return None;
+        }
+        self.ready_at(bytes, 1, bytes).filter(|at| *at > now)
     }
 
     /// Returns when the current backoff ends, which can be in the past. A shard backs off after requests in which it

@@ -74,6 +74,11 @@ impl Trial {
         if matches!(self.phase, Phase::Lowered { .. }) { PART } else { 1.0 }
     }
 
+    /// Returns `true` if no trial is running and none has confirmed noise.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && self.confirmed < UNTESTED
+    }
+
     pub(super) fn confirmed(&self) -> f64 {
         self.confirmed
     }

@@ -35,7 +35,7 @@ impl Lanes {
             let id = match (opens, heads.peek()) {
                 (Some((_, id)), _) => {
                     self.detach(id);
-                    self.lanes[id as usize].limiter.refill(now);
+                    self.lanes.activate(id).limiter.refill(now);
                     opened.push(id);
                     id
                 }
@@ -48,7 +48,7 @@ impl Lanes {
             };
             let other = self.ready.first_key_value().map_or(u64::MAX, |(seq, _)| *seq);
             let other = heads.peek().map_or(other, |Reverse((head, _))| other.min(*head));
-            let lane = &mut self.lanes[id as usize];
+            let lane = self.lanes.activate(id);
             lane.take_while(|oldest, size| oldest.seq < other && remaining.take(size), taken);
             match lane.head() {
                 Some(head) if lane.has_tokens() && head < other => break,
@@ -57,7 +57,7 @@ impl Lanes {
             }
         }
         for id in opened {
-            self.lanes[id as usize].update_pause(now);
+            self.lanes.activate(id).update_pause(now);
             self.attach(id);
         }
     }
@@ -82,7 +82,7 @@ impl Lanes {
                 return;
             }
             self.detach(id);
-            let lane = &mut self.lanes[id as usize];
+            let lane = self.lanes.activate(id);
             lane.limiter.refill(now);
             lane.take_while(|_, size| remaining.take(size), taken);
             lane.update_pause(now);

@@ -6,7 +6,7 @@ use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::in_flight::Completion;
 use crate::pipeline::samples::ShardSample;
-use crate::shard::{RateLimiter, ShardOutcome};
+use crate::shard::{RateLimiter, RestingLimiter, ShardOutcome};
 use fastrand::Rng;
 use smol_str::SmolStr;
 
@@ -66,13 +66,12 @@ impl Lane {
         self.ready_at = None;
     }
 
-    /// Returns the time at which an entry of this size can be sent. Returns `None` if it can be sent now.
-    pub(super) fn sends_at(&self, bytes: usize, now: Instant) -> Option<Instant> {
-        let mut limiter = self.limiter.clone();
-        limiter.refill(now);
-        let tokens =
-            if limiter.has_tokens(bytes) { None } else { limiter.ready_at(bytes, 1, bytes) };
-        tokens.max(self.backs_off_until(now)).filter(|at| *at > now)
+    /// Returns the limiter of the lane if nothing else must be kept while the lane is idle.
+    pub(super) fn rest(&self) -> Option<RestingLimiter> {
+        let is_idle = self.queue.is_empty()
+            && self.outcomes == LaneOutcomes::default()
+            && self.backoff.failures() == 0;
+        if is_idle { self.limiter.rest() } else { None }
     }
 
     pub(super) fn backs_off_until(&self, now: Instant) -> Option<Instant> {

@@ -3,6 +3,7 @@
 mod fill;
 mod lane;
 mod queue;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use fastrand::Rng;
 use smol_str::SmolStr;
 
 use self::lane::{Lane, LaneOutcomes};
+use self::slots::Slots;
 use crate::limits::Limits;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::buffered::BufferedRecord;
@@ -30,7 +32,7 @@ pub(crate) const FALLBACK: LaneId = 0;
 /// A lane is paused while it waits for tokens or backs off.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    lanes: Vec<Lane>,
+    lanes: Slots,
     /// Lanes with entries that are not paused, by their oldest record.
     ready: BTreeMap<u64, LaneId>,
     /// Paused lanes with entries, by their oldest record.
@@ -42,8 +44,6 @@ pub(crate) struct Lanes {
     total: LaneSize,
     sendable: LaneSize,
     pending_outcomes: Vec<LaneId>,
-    quota: Quota,
-    backoff: Backoff,
     #[cfg(test)]
     visits: usize,
 }
@@ -65,9 +65,8 @@ pub(crate) enum EntryOutcome {
 
 impl Lanes {
     pub(crate) fn new(quota: Quota, backoff: Backoff) -> Self {
-        let fallback = Lane::new(RateLimiter::unknown(quota), backoff.clone());
         Self {
-            lanes: vec![fallback],
+            lanes: Slots::new(quota, backoff),
             ready: BTreeMap::new(),
             blocked: BTreeMap::new(),
             affordable: BTreeMap::new(),
@@ -75,8 +74,6 @@ impl Lanes {
             total: LaneSize::default(),
             sendable: LaneSize::default(),
             pending_outcomes: Vec::new(),
-            quota,
-            backoff,
             #[cfg(test)]
             visits: 0,
         }
@@ -84,18 +81,15 @@ impl Lanes {
 
     /// Opens an empty lane at the rate of the replaced lane, because other producers probably keep their share.
     pub(crate) fn open(&mut self, id: LaneId, replaces: Option<LaneId>, next: u64, now: Instant) {
-        let share = replaces.map_or(1.0, |id| self.lane(id).limiter.share());
-        let limiter = RateLimiter::of_shard(self.quota, share, next, now);
-        let lane = Lane::new(limiter, self.backoff.clone());
-        if id as usize == self.lanes.len() {
-            self.lanes.push(lane);
-        } else {
-            self.update(id, |unused| *unused = lane);
+        let share = replaces.map_or(1.0, |id| self.lanes.limiter(id).share());
+        let limiter = RateLimiter::of_shard(self.lanes.quota(), share, next, now);
+        if self.lanes.ids().contains(&id)
+            && let Some(unused) = self.lanes.active(id)
+        {
+            self.remove(id, LaneKeys::of(unused));
         }
-    }
-
-    fn lane(&self, id: LaneId) -> &Lane {
-        &self.lanes[id as usize]
+        self.lanes.open(id, limiter);
+        self.attach(id);
     }
 
     pub(crate) fn records(&self) -> usize {
@@ -107,11 +101,11 @@ impl Lanes {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
-        self.lanes.iter().flat_map(|lane| lane.queue.iter())
+        self.lanes.iter().flat_map(|(_, lane)| lane.queue.iter())
     }
 
     pub(crate) fn front(&self) -> Option<&BufferedRecord> {
-        self.lane(self.oldest_lane()?).queue.front()
+        self.lanes.active(self.oldest_lane()?)?.queue.front()
     }
 
     fn oldest_lane(&self) -> Option<LaneId> {
@@ -121,7 +115,7 @@ impl Lanes {
 
     pub(crate) fn front_sendable(&self) -> Option<&BufferedRecord> {
         let (_, id) = self.ready.first_key_value()?;
-        self.lane(*id).queue.front()
+        self.lanes.active(*id)?.queue.front()
     }
 
     pub(crate) fn fills_request(&self, limits: &Limits) -> bool {
@@ -137,7 +131,7 @@ impl Lanes {
     #[inline]
     pub(crate) fn push(&mut self, entry: QueuedEntry) {
         let id = entry.route.lane;
-        let lane = &mut self.lanes[id as usize];
+        let lane = self.lanes.activate(id);
         let size = LaneSize { entries: 1, records: entry.len(), bytes: entry.size() };
         let changes_front = lane.head().is_none_or(|head| entry.seq() < head);
         let before = changes_front.then(|| LaneKeys::of(lane));
@@ -165,20 +159,22 @@ impl Lanes {
         &mut self,
         condition: impl Fn(&mut QueuedEntry) -> bool,
     ) -> Vec<QueuedEntry> {
-        let ids = 0..self.lanes.len() as LaneId;
-        let lanes = ids.map(|id| self.update(id, |lane| lane.queue.extract_if(&condition)));
+        let ids = self.lanes.ids();
+        let lanes =
+            ids.filter_map(|id| self.update_active(id, |lane| lane.queue.extract_if(&condition)));
         lanes.flatten().collect()
     }
 
     pub(crate) fn drain(&mut self) -> Vec<QueuedEntry> {
-        self.drain_lanes(0..self.lanes.len() as LaneId)
+        self.drain_lanes(self.lanes.ids())
     }
 
     pub(crate) fn drain_lanes(
         &mut self,
         ids: impl IntoIterator<Item = LaneId>,
     ) -> Vec<QueuedEntry> {
-        let lanes = ids.into_iter().map(|id| self.update(id, |lane| lane.queue.drain()));
+        let ids = ids.into_iter();
+        let lanes = ids.filter_map(|id| self.update_active(id, |lane| lane.queue.drain()));
         lanes.flatten().collect()
     }
 
@@ -209,15 +205,15 @@ impl Lanes {
     }
 
     pub(crate) fn backs_off_until(&self, id: LaneId, now: Instant) -> Option<Instant> {
-        self.lane(id).backs_off_until(now)
+        self.lanes.active(id)?.backs_off_until(now)
     }
 
     pub(crate) fn is_paused(&self, id: LaneId) -> bool {
-        self.lane(id).paused_until.is_some()
+        self.lanes.active(id).is_some_and(|lane| lane.paused_until.is_some())
     }
 
     pub(crate) fn queued(&self, id: LaneId) -> usize {
-        self.lane(id).queue.len()
+        self.lanes.active(id).map_or(0, |lane| lane.queue.len())
     }
 
     pub(crate) fn refund(&mut self, id: LaneId, bytes: usize, now: Instant) {
@@ -229,7 +225,8 @@ impl Lanes {
 
     /// Returns the time at which the lane can send an entry that is not in its queue, or `None` if it can now.
     pub(crate) fn sends_at(&self, id: LaneId, bytes: usize, now: Instant) -> Option<Instant> {
-        self.lane(id).sends_at(bytes, now)
+        let backs_off_until = self.backs_off_until(id, now);
+        self.lanes.limiter(id).sends_at(bytes, now).max(backs_off_until)
     }
 
     pub(crate) fn charge(&mut self, id: LaneId, bytes: usize, now: Instant) {
@@ -241,12 +238,12 @@ impl Lanes {
 
     pub(crate) fn wakeup(&self) -> Option<Instant> {
         let mut paused = self.paused.iter();
-        paused.find(|(_, id)| !self.lane(*id).queue.is_empty()).map(|(until, _)| *until)
+        paused.find(|(_, id)| self.queued(*id) > 0).map(|(until, _)| *until)
     }
 
     /// Records the outcome of an entry. Must be called in the order of the entries in the request.
     pub(crate) fn record(&mut self, id: LaneId, bytes: usize, outcome: EntryOutcome) {
-        let lane = &mut self.lanes[id as usize];
+        let lane = self.lanes.activate(id);
         if lane.outcomes == LaneOutcomes::default() {
             self.pending_outcomes.push(id);
         }
@@ -259,7 +256,10 @@ impl Lanes {
     }
 
     pub(crate) fn all_failed(&self) -> bool {
-        let outcomes = || self.pending_outcomes.iter().map(|&id| self.lane(id).outcomes);
+        let outcomes = || {
+            let lanes = self.pending_outcomes.iter().filter_map(|&id| self.lanes.active(id));
+            lanes.map(|lane| lane.outcomes)
+        };
         outcomes().any(|one| one.failed > 0) && outcomes().all(|one| one.shard.entries == 0)
     }
 
@@ -269,7 +269,7 @@ impl Lanes {
 
     pub(crate) fn clear_outcomes(&mut self) {
         for id in std::mem::take(&mut self.pending_outcomes) {
-            self.lanes[id as usize].outcomes = LaneOutcomes::default();
+            self.lanes.activate(id).outcomes = LaneOutcomes::default();
         }
     }
 
@@ -281,20 +281,21 @@ impl Lanes {
         shard_id: impl Fn(LaneId) -> Option<SmolStr>,
     ) {
         for id in std::mem::take(&mut self.pending_outcomes) {
-            let outcomes = self.lane(id).outcomes;
-            self.update(id, |lane| {
+            let sample = self.update(id, |lane| {
+                let outcomes = lane.outcomes;
                 lane.apply_outcomes(completion, rng);
                 lane.update_pause(completion.now);
+                samples.is_some().then(|| lane.sample(shard_id(id), outcomes))
             });
             if let Some(samples) = &mut samples {
-                samples.shards.push(self.lane(id).sample(shard_id(id), outcomes));
+                samples.shards.extend(sample);
             }
         }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.lanes.len()
+        self.lanes.ids().len()
     }
 
     #[cfg(test)]
@@ -310,7 +311,7 @@ impl Lanes {
         let mut blocked = BTreeMap::new();
         let mut affordable = BTreeMap::new();
         let mut paused = BTreeSet::new();
-        for (id, lane) in (0..).zip(&self.lanes) {
+        for (id, lane) in self.lanes.iter() {
             total.add(LaneSize::of(lane));
             match lane.paused_until {
                 Some(until) => {
@@ -338,17 +339,41 @@ impl Lanes {
         assert_eq!(affordable, self.affordable);
     }
 
+    /// Releases the memory of lanes without entries. No request may be in flight.
+    pub(crate) fn rest(&mut self) {
+        for id in self.lanes.ids() {
+            if let Some(lane) = self.lanes.rest(id) {
+                self.remove(id, LaneKeys::of(&lane));
+            }
+        }
+        self.lanes.shrink();
+        // An empty map keeps a node.
+        if self.is_empty() {
+            (self.ready, self.blocked) = (BTreeMap::new(), BTreeMap::new());
+            self.affordable = BTreeMap::new();
+        }
+        if self.paused.is_empty() {
+            self.paused = BTreeSet::new();
+        }
+    }
+
     /// Changes a lane and updates the indexes.
     fn update<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> T {
-        let lane = &mut self.lanes[id as usize];
+        let lane = self.lanes.activate(id);
         let before = LaneKeys::of(lane);
         let changed = change(lane);
         self.reindex(id, before);
         changed
     }
 
+    /// Changes a lane unless it rests.
+    fn update_active<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        self.lanes.active(id)?;
+        Some(self.update(id, change))
+    }
+
     fn reindex(&mut self, id: LaneId, before: LaneKeys) {
-        let lane = &mut self.lanes[id as usize];
+        let lane = self.lanes.activate(id);
         lane.update_front();
         let after = LaneKeys::of(lane);
         if before != after {
@@ -362,12 +387,15 @@ impl Lanes {
         {
             self.visits += 1;
         }
-        self.remove(id, LaneKeys::of(self.lane(id)));
+        let keys = LaneKeys::of(self.lanes.activate(id));
+        self.remove(id, keys);
     }
 
     fn attach(&mut self, id: LaneId) {
-        self.lanes[id as usize].update_front();
-        self.add(id, LaneKeys::of(self.lane(id)));
+        let lane = self.lanes.activate(id);
+        lane.update_front();
+        let keys = LaneKeys::of(lane);
+        self.add(id, keys);
     }
 
     fn remove(&mut self, id: LaneId, keys: LaneKeys) {

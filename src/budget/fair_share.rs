@@ -342,9 +342,12 @@ impl FairShare {
         self.used
     }
 
-    /// Returns `true` if a request would exceed the share of its member.
+    /// Returns `true` if a request would exceed the share of its member, or the bounds even if no other member held
+    /// anything.
     pub(super) fn exceeds_share(&self, id: MemberId, bytes: usize) -> bool {
-        self.fit(id, bytes) == Fit::Share
+        let mut grown = self.used_by(id);
+        grown.add_record(bytes);
+        !is_within(grown, self.bounds) || self.fit(id, bytes) == Fit::Share
     }
 
     /// Returns `true` if a request fits, regardless of waiters.

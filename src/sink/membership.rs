@@ -19,7 +19,7 @@ pub(super) struct Membership {
     largest_record: usize,
 }
 
-/// PermitState to a part of a budget.
+/// State of a permit of a budget.
 #[derive(Debug, Default)]
 enum PermitState {
     #[default]

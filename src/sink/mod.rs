@@ -413,15 +413,18 @@ where
     }
 
     /// Waits for capacity of the shared budget, if any. Sends partial requests while it waits.
-    fn poll_budget_capacity(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_budget_capacity(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Error> {
         let capacity = self.core.poll_budget(cx);
         self.core.pipeline.set_waits_for_budget(capacity.is_pending());
         if capacity.is_pending() && self.core.pipeline.wants_to_send(Instant::now().into_std()) {
             self.drive(cx);
-            // The drive can have settled records, whose release wakes this sink.
-            self.core.settle_budget();
+            // Nothing wakes a sink that is refused, and the release of settled records wakes this one.
+            if let Err(error) = self.core.report() {
+                self.core.release_budget_capacity();
+                return Err(error);
+            }
         }
-        capacity
+        Ok(capacity)
     }
 
     /// Returns `true` if `poll_ready` can return `Ready` without driving the sink.
@@ -473,7 +476,7 @@ where
             return Poll::Pending;
         }
         if self.core.pipeline.has_capacity() {
-            if self.poll_budget_capacity(cx).is_ready() {
+            if self.poll_budget_capacity(cx)?.is_ready() {
                 return self.poll_proceed(cx);
             }
             if let Some(reason) = self.core.budget_used_up_by_failed() {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service};
 
 use super::fixtures::{ROUND_TRIP, record};
-use crate::support::mock_service::{MockService, all_delivered, records, unpaced};
+use crate::support::mock_service::{MockService, all_delivered, records, service_error, unpaced};
 
 /// Round trip of a service that never answers within a test.
 const STUCK: Duration = Duration::from_secs(100_000);
@@ -290,6 +290,59 @@ async fn failed_records_in_budget_return_error() {
     producer.send(record("good")).await.unwrap();
     producer.close().await.unwrap();
     assert_eq!(budget.buffered().records, 0);
+}
+
+/// The failed record fills the whole budget, not only the share of the sink.
+#[tokio::test(start_paused = true)]
+async fn failed_record_that_fills_budget_is_reported() {
+    let hang_timeout = Duration::from_secs(3_600);
+    let budget = records_budget(1);
+    let mut sink = builder("sink", &budget).build_with(MockService::rejecting_bad()).unwrap();
+    sink.feed(record("bad")).await.unwrap();
+    let fed = timeout(hang_timeout, sink.feed(record("good"))).await.expect("returns an error");
+    assert_eq!(fed.unwrap_err().kind(), ErrorKind::Undelivered);
+    assert_eq!(sink.take_failed().len(), 1);
+    drop(sink);
+
+    let producer = produce("producer", &budget, &MockService::rejecting_bad());
+    producer.send(record("bad")).await.unwrap();
+    let sent = timeout(hang_timeout, producer.send(record("good"))).await;
+    assert_eq!(sent.expect("returns an error").unwrap_err().kind(), ErrorKind::Undelivered);
+    assert_eq!(producer.take_failed().await.len(), 1);
+    producer.send(record("good")).await.unwrap();
+    producer.close().await.unwrap();
+}
+
+/// A sink that waits for the budget sends its records, and then returns the error of the service.
+#[tokio::test(start_paused = true)]
+async fn refusal_is_reported_while_budget_is_full() {
+    let budget = records_budget(1);
+    let linger = kinesis_sink::settings::Linger::Fixed(Duration::from_secs(60));
+    let sink = builder("example", &budget).with_linger(linger).build_with(Refusing);
+    let mut sink = sink.unwrap();
+    sink.feed(record("kept")).await.unwrap();
+    let fed = timeout(Duration::from_secs(3_600), sink.feed(record("x"))).await;
+    assert_eq!(fed.expect("returns an error").unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(sink.take_undelivered().len(), 1);
+    assert_eq!(budget.buffered().records, 0);
+}
+
+/// Service that is refused while it becomes ready.
+#[derive(Clone)]
+struct Refusing;
+
+impl Service<PutRecordsRequest> for Refusing {
+    type Response = PutRecordsResponse;
+    type Error = BoxError;
+    type Future = future::Pending<Result<PutRecordsResponse, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Err(service_error("AccessDeniedException")))
+    }
+
+    fn call(&mut self, _: PutRecordsRequest) -> Self::Future {
+        future::pending()
+    }
 }
 
 /// Checks that a single member has used its part of a budget of 10 records.

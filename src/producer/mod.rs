@@ -268,8 +268,8 @@ impl Producer {
     /// - [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge) or
     ///   [`InvalidPartitionKey`](crate::ErrorKind::InvalidPartitionKey) if the record can never be sent;
     /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
-    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if the buffer is full of failed records that have not been
-    ///   taken;
+    /// - [`Undelivered`](crate::ErrorKind::Undelivered) if failed records that have not been taken use up the buffer,
+    ///   the share of the record's shard, or the producer's share of a [budget](crate::budget);
     /// - [`Closed`](crate::ErrorKind::Closed), [`Stopped`](crate::ErrorKind::Stopped) or
     ///   [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
     ///

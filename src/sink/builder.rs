@@ -297,7 +297,8 @@ impl SinkBuilder {
 
     /// Adds the sink to a [budget](Budget), which it shares with all other sinks and producers that are built with it.
     ///
-    /// The bounds of the budget apply in addition to those of the sink.
+    /// The bounds of the budget apply in addition to those of the sink. If failed records that have not been taken use up
+    /// the sink's share of it, `poll_ready` returns [`ErrorKind::Undelivered`](crate::ErrorKind::Undelivered).
     pub fn with_budget(mut self, budget: &Budget) -> Self {
         self.budget = Some(budget.clone());
         self

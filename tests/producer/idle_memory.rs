@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use kinesis_sink::budget::{Budget, BudgetSettings};
-use kinesis_sink::metrics::MetricsGranularity;
 use kinesis_sink::sim::SimStream;
 use kinesis_sink::{KinesisSink, Producer, Record, SinkBuilder};
 use tokio::time::sleep;
@@ -66,8 +65,11 @@ async fn idle_producer_holds_4_kib() {
     }
 }
 
+#[cfg(feature = "metrics")]
 #[tokio::test(start_paused = true)]
 async fn idle_producer_without_metrics_holds_4_kib() {
+    use kinesis_sink::metrics::MetricsGranularity;
+
     let without_metrics = |builder: SinkBuilder| {
         builder.configure(|settings| settings.metrics = MetricsGranularity::Off)
     };

@@ -362,7 +362,7 @@ impl fmt::Display for Error {
             }
             (ErrorKind::Stopped, _) => {
                 write!(f, "producer stopped because {stream} refuses all requests; ")?;
-                f.write_str("fix the cause and create a new producer")
+                f.write_str("fix the cause and create a new producer (a router does this itself)")
             }
             (ErrorKind::Abandoned, _) => f.write_str(
                 "producer's driver was dropped, aborted or panicked; create a new producer",

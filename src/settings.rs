@@ -3,7 +3,6 @@
 #[cfg(feature = "serde")]
 pub(crate) mod read;
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::build_error::{BuildError, Bytes, Shown};
@@ -379,12 +378,6 @@ impl BackoffSettings {
 }
 
 impl Settings {
-    /// Returns the default settings. All callers share one value.
-    pub(crate) fn shared_default() -> Arc<Self> {
-        static DEFAULT: OnceLock<Arc<Settings>> = OnceLock::new();
-        DEFAULT.get_or_init(Arc::default).clone()
-    }
-
     /// Returns the linger mode that is in effect: [`Linger::Auto`] is replaced with the mode that it selects for the
     /// [aggregation](Self::aggregation).
     #[must_use]

@@ -10,6 +10,7 @@ use super::entry::Clock;
 use super::opener::{Check, Configure, Opener, Spawn, Spawner};
 use super::settings::RouterSettings;
 use super::shared::Shared;
+use super::streams::Streams;
 use crate::budget::Budget;
 use crate::build_error::BuildError;
 #[cfg(feature = "metrics")]
@@ -136,10 +137,11 @@ impl RouterBuilder {
             None => Budget::new(settings.budget.clone())?,
         };
         let spawner = Spawner { runtime: Handle::current(), clock: Clock::start() };
+        let table = Streams::new(&settings);
         let opener = Opener {
             #[cfg(feature = "metrics")]
             stream_labels: StreamLabels::new(settings.metric_streams),
-            settings,
+            settings: settings.into_shared(),
             configure,
             budget,
             spawn,
@@ -147,7 +149,7 @@ impl RouterBuilder {
             spawner,
             on_idle: Arc::new(Notify::new()),
         };
-        Ok(Router(Shared::spawn(opener)))
+        Ok(Router(Shared::spawn(table, opener)))
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::entry::{Clock, Nanos, Occupancy, Occupant};
-use super::settings::RouterSettings;
+use super::settings::StreamSettings;
 use crate::budget::Budget;
 use crate::build_error::BuildError;
 #[cfg(feature = "metrics")]
@@ -29,7 +29,7 @@ pub(super) type Check = Box<dyn Fn(&StreamId) -> Result<(), BuildError> + Send +
 
 /// Factory for the producers of the streams.
 pub(super) struct Opener {
-    pub(super) settings: RouterSettings,
+    pub(super) settings: StreamSettings,
     pub(super) configure: Option<Configure>,
     pub(super) budget: Budget,
     pub(super) spawn: Spawn,
@@ -75,8 +75,8 @@ impl Opener {
     /// Builds the producer of a stream. This is the only place that builds one, so anything that a stream needs below its
     /// producer, such as a spool, is attached here.
     pub(super) fn open(&self, stream: &StreamId) -> Opened {
-        let settings = self.settings.settings_of(stream).clone();
-        let mut builder = KinesisSink::builder(stream).with_settings(settings);
+        let settings = self.settings.of(stream).clone();
+        let mut builder = KinesisSink::builder(stream).with_shared_settings(settings);
         if let Some(configure) = &self.configure {
             builder = configure(stream, builder);
         }

@@ -5,6 +5,7 @@ mod overlay;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::BudgetSettings;
@@ -140,6 +141,25 @@ pub struct RouterSettings {
     pub streams: BTreeMap<StreamId, Settings>,
 }
 
+/// Settings of the streams of a router.
+#[derive(Debug)]
+pub(super) struct StreamSettings {
+    defaults: Arc<Settings>,
+    streams: BTreeMap<StreamId, Arc<Settings>>,
+}
+
+impl StreamSettings {
+    /// See [`RouterSettings::settings_of`].
+    pub(super) fn of(&self, stream: &StreamId) -> &Arc<Settings> {
+        settings_in(&self.streams, stream).unwrap_or(&self.defaults)
+    }
+}
+
+/// Returns the settings under the ARN of a stream, or else under its name.
+fn settings_in<'a, T>(streams: &'a BTreeMap<StreamId, T>, stream: &StreamId) -> Option<&'a T> {
+    streams.get(stream).or_else(|| streams.get(stream.name()))
+}
+
 /// Behavior of a [`Router`](super::Router) when a stream is to be opened and the maximum number of streams is open.
 ///
 /// See [`RouterSettings::max_streams`].
@@ -179,8 +199,16 @@ impl RouterSettings {
     /// not apply to a stream that is given by its name, because a name does not determine the account and the region.
     #[must_use]
     pub fn settings_of(&self, stream: &StreamId) -> &Settings {
-        let by_name = || self.streams.get(stream.name());
-        self.streams.get(stream).or_else(by_name).unwrap_or(&self.defaults)
+        settings_in(&self.streams, stream).unwrap_or(&self.defaults)
+    }
+
+    /// Converts the settings of the streams, so that many streams can share them.
+    pub(super) fn into_shared(self) -> StreamSettings {
+        let share = |(stream, settings)| (stream, Arc::new(settings));
+        StreamSettings {
+            defaults: Arc::new(self.defaults),
+            streams: self.streams.into_iter().map(share).collect(),
+        }
     }
 
     /// Checks that each setting is within its range, and that the settings do not contradict each other.

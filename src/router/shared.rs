@@ -35,11 +35,11 @@ enum Lookup {
 
 impl Shared {
     /// Creates the state, and spawns the maintenance task.
-    pub(super) fn spawn(opener: Opener) -> Arc<Self> {
+    pub(super) fn spawn(streams: Streams<Opened>, opener: Opener) -> Arc<Self> {
         let signals = Arc::new(Signals::new(opener.on_idle.clone()));
         let runtime = opener.spawner.runtime.clone();
         let shared = Arc::new(Self {
-            streams: RwLock::new(Streams::new(&opener.settings)),
+            streams: RwLock::new(streams),
             opener,
             signals: signals.clone(),
             closed: watch::Sender::new(false),
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     pub(super) fn when_full(&self) -> WhenFull {
-        self.opener.settings.when_full
+        self.streams().when_full()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -248,7 +248,7 @@ impl Shared {
     }
 
     fn too_many_streams(&self) -> Error {
-        Error::too_many_streams(self.opener.settings.max_streams)
+        Error::too_many_streams(self.streams().max_streams())
     }
 }
 

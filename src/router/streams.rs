@@ -132,6 +132,10 @@ impl<T: Occupant> Streams<T> {
         self.opened
     }
 
+    pub(super) fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
     /// Returns the totals of the streams that were closed.
     pub(super) fn closed_totals(&self) -> &Totals {
         &self.closed_totals

@@ -68,7 +68,7 @@ pub type DefaultService = BoxCloneSyncService<PutRecordsRequest, PutRecordsRespo
 #[must_use = "a builder does nothing until a `build` method is called"]
 pub struct SinkBuilder {
     stream: Result<StreamId, BuildError>,
-    /// Shared with the sinks, and with other builders that have the default settings.
+    /// Shared with the sink, and by the streams of a router.
     settings: Arc<Settings>,
     stream_info: Option<Arc<dyn StreamInfo>>,
     classify: Arc<dyn Classify>,
@@ -85,7 +85,7 @@ impl SinkBuilder {
     {
         Self {
             stream: stream.try_into().map_err(Into::into),
-            settings: Settings::shared_default(),
+            settings: Arc::default(),
             stream_info: None,
             classify: Arc::new(DefaultClassify),
             dead_letters: None,
@@ -105,9 +105,12 @@ impl SinkBuilder {
     /// Call this method before the other setters, because it overwrites their values. It does not replace the
     /// classifier, the dead-letter handler or the source of stream information, which are not part of the settings.
     pub fn with_settings(mut self, settings: Settings) -> Self {
-        if *self.settings != settings {
-            self.settings = Arc::new(settings);
-        }
+        self.settings = Arc::new(settings);
+        self
+    }
+
+    pub(crate) fn with_shared_settings(mut self, settings: Arc<Settings>) -> Self {
+        self.settings = settings;
         self
     }
 

@@ -1,6 +1,9 @@
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -11,7 +14,7 @@ use crate::budget::Budget;
 use crate::build_error::BuildError;
 #[cfg(feature = "metrics")]
 use crate::metrics::StreamLabels;
-use crate::producer::{EndReason, Producer};
+use crate::producer::{Driver, EndReason, Producer};
 use crate::service::PutRecordsService;
 use crate::sink::{KinesisSink, SinkBuilder};
 use crate::status::Totals;
@@ -99,10 +102,7 @@ impl Spawner {
         let (producer, driver) = sink.into_producer();
         let ended_at = Arc::new(AtomicU64::new(0));
         let end = EndGuard { ended_at: ended_at.clone(), clock: self.clock };
-        self.runtime.spawn(async move {
-            let _end = end;
-            driver.await;
-        });
+        self.runtime.spawn(GuardedDriver { driver, _end: end });
         OpenStream { producer, ended_at }
     }
 }
@@ -110,6 +110,24 @@ impl Spawner {
 /// Sets the time of the end when the driver has ended, panicked, or was dropped with its runtime.
 struct EndGuard {
     ended_at: Arc<AtomicU64>,
+/// Driver of an open stream. An `async` block would store the driver twice.
+struct GuardedDriver<S> {
+    driver: Driver<S>,
+    /// Dropped after the driver.
+    _end: EndGuard,
+}
+
+impl<S> Future for GuardedDriver<S>
+where
+    S: PutRecordsService,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.driver).poll(cx)
+    }
+}
+
     clock: Clock,
 }
 

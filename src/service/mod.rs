@@ -51,6 +51,7 @@
 
 mod check;
 mod classify;
+mod client_stack;
 pub(crate) mod environment;
 mod error;
 mod identity;
@@ -82,4 +83,5 @@ pub(crate) use check::{CheckFailure, StreamCheck};
 pub(crate) use classify::codes::code_label;
 pub(crate) use classify::codes::{NO_STREAM, TIMEOUT, UNKNOWN};
 pub(crate) use classify::{attempt_error, request_id};
+pub(crate) use client_stack::ClientStack;
 pub(crate) use shared_client::SharedClient;

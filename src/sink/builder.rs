@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, ServiceBuilder};
+use tower::{BoxError, Layer};
 use tracing::warn;
 
 use super::KinesisSink;
@@ -25,14 +25,12 @@ use crate::record::{DeadLetterHandler, SharedHandler, Undelivered};
 #[cfg(feature = "aws-config")]
 use crate::service::environment;
 use crate::service::{
-    Classify, DefaultClassify, PutRecordsRequest, PutRecordsResponse, PutRecordsService,
-    SharedClient, StreamCheck,
+    Classify, ClientStack, DefaultClassify, PutRecordsRequest, PutRecordsResponse,
+    PutRecordsService, SharedClient, StreamCheck,
 };
-use crate::service_ext::ServiceBuilderExt;
 use crate::settings::Settings;
 use crate::status::ConditionSender;
 use crate::stream::{StreamId, StreamInfo};
-use crate::timeout::TimeoutLayer;
 use crate::trace::TARGET;
 
 /// Default service stack of a sink: layers for tracing, metrics (feature `metrics`) and timeouts around the SDK call.
@@ -369,28 +367,24 @@ impl SinkBuilder {
         S: PutRecordsService + Clone + Send + 'static,
     {
         self.stream.clone()?;
-        self.build_shared(&SharedClient::new(client)?, wrap)
+        let client = Arc::new(SharedClient::new(client)?);
+        self.build_shared(&client, |service| wrap(BoxCloneSyncService::new(service)))
     }
 
-    /// Builds a sink with the service of a client that other sinks share. `wrap` wraps the default service stack.
+    /// Builds a sink with a client that other sinks share. `wrap` wraps the default service stack.
     pub(crate) fn build_shared<S>(
         self,
-        client: &SharedClient,
-        wrap: impl FnOnce(DefaultService) -> S,
+        client: &Arc<SharedClient>,
+        wrap: impl FnOnce(ClientStack) -> S,
     ) -> Result<KinesisSink<S>, BuildError>
     where
         S: PutRecordsService + Clone + Send + 'static,
     {
-        let Settings { request_timeout, max_request_timeout, .. } = *self.settings;
-        let timeout = TimeoutLayer::new(request_timeout).with_max(max_request_timeout);
         let stream = self.stream.clone()?;
         client.check_region(&stream)?;
-        let stack = ServiceBuilder::new().trace_put_records();
-        #[cfg(feature = "metrics")]
-        let stack = stack.metrics_put_records();
         let check = StreamCheck::new(client.put_records(), stream);
-        let service = stack.layer(timeout).service(client.put_records().clone());
-        let service = Readiness::shared(wrap(BoxCloneSyncService::new(service)));
+        let service = ClientStack::new(client.clone(), self.settings.clone());
+        let service = Readiness::shared(wrap(service));
         self.with_sdk_stream_info(client).assemble(service, Some(check))
     }
 
@@ -425,11 +419,11 @@ impl SinkBuilder {
     /// Builds a sink that uses a custom service stack. The innermost service can be
     /// [`PutRecords`](crate::service::PutRecords) or a custom service.
     ///
-    /// [`ServiceBuilderExt`] adds this crate's layers to a stack.
+    /// [`ServiceBuilderExt`](crate::service::ServiceBuilderExt) adds this crate's layers to a stack.
     ///
     /// The sink polls the stack for readiness only when it has a request to send, and calls the stack as soon as it is
-    /// ready. The sink waits for every response without a timeout, so the stack should contain a [`TimeoutLayer`] or
-    /// another timeout.
+    /// ready. The sink waits for every response without a timeout, so the stack should contain a
+    /// [`TimeoutLayer`](crate::timeout::TimeoutLayer) or another timeout.
     ///
     /// Several sinks can share a stack if each sink is built with a clone. A limit in the stack, such as tower's
     /// `ConcurrencyLimit`, then applies to all of these sinks. While the stack is not ready, a task in the runtime that

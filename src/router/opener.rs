@@ -64,7 +64,8 @@ pub(super) type Opened = Result<OpenStream, OpenError>;
 
 #[derive(Debug, Clone)]
 pub(super) enum OpenError {
-    Build(BuildError),
+    /// Boxed, because each open stream has the size of the larger variant.
+    Build(Box<BuildError>),
     /// The router was closed before the producer was built.
     Closed,
 }
@@ -87,7 +88,8 @@ impl Opener {
         let builder = builder.with_stream(stream.clone()).with_budget(&self.budget);
         #[cfg(feature = "metrics")]
         let builder = builder.with_stream_labels(&self.stream_labels);
-        let opened = (self.spawn)(builder, &self.spawner).map_err(OpenError::Build)?;
+        let opened = (self.spawn)(builder, &self.spawner)
+            .map_err(|error| OpenError::Build(Box::new(error)))?;
         opened.producer.notify_when_idle(self.on_idle.clone());
         Ok(opened)
     }

@@ -207,7 +207,7 @@ impl Shared {
         let error = match entry.get_or_init(build) {
             Ok(_) => return Ok(Lease(entry)),
             Err(OpenError::Closed) => Error::closed(),
-            Err(OpenError::Build(error)) => Error::from(error.clone()),
+            Err(OpenError::Build(error)) => Error::from(BuildError::clone(error)),
         };
         self.change_open(|streams, _, effects| streams.remove(&entry, effects));
         Err(error.with_stream(entry.stream().clone()))

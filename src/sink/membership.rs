@@ -24,19 +24,18 @@ pub(super) struct Membership {
 enum PermitState {
     #[default]
     None,
-    Waiting(Box<MemberAcquire>),
-    Granted(Box<MemberPermit>),
+    Waiting(MemberAcquire),
+    Granted(MemberPermit),
 }
 
 impl PermitState {
     fn poll(&mut self, cx: &mut Context<'_>, acquire: impl FnOnce() -> MemberAcquire) -> Poll<()> {
         if matches!(self, Self::None) {
-            *self = Self::Waiting(Box::new(acquire()));
+            *self = Self::Waiting(acquire());
         }
         if let Self::Waiting(waiting) = self {
             // The queues of a budget are never closed.
-            let granted = ready!(Pin::new(&mut **waiting).poll(cx));
-            *self = granted.map_or(Self::None, |permit| Self::Granted(Box::new(permit)));
+            *self = ready!(Pin::new(waiting).poll(cx)).map_or(Self::None, Self::Granted);
         }
         Poll::Ready(())
     }
@@ -44,7 +43,7 @@ impl PermitState {
     /// Takes the permit if it was granted. Otherwise keeps the place in the queue.
     fn take(&mut self) -> Option<MemberPermit> {
         match std::mem::take(self) {
-            Self::Granted(permit) => Some(*permit),
+            Self::Granted(permit) => Some(permit),
             other => {
                 *self = other;
                 None

@@ -8,9 +8,8 @@ use fastrand::Rng;
 /// See "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
-    /// In nanoseconds, as the ceiling.
-    base: u64,
-    ceiling: u64,
+    base: Duration,
+    ceiling: Duration,
     failures: u32,
     /// Failures of requests with lower numbers are ignored, because they probably have the same cause.
     ignore_below: u64,
@@ -19,7 +18,6 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(base: Duration, ceiling: Duration) -> Self {
-        let [base, ceiling] = [base, ceiling].map(|wait| wait.as_nanos() as u64);
         Self { base, ceiling, failures: 0, ignore_below: 0, until: None }
     }
 
@@ -40,8 +38,7 @@ impl Backoff {
 
     pub(crate) fn wait_without_failure(&mut self, now: Instant, rng: &mut Rng) {
         let max_wait = self.base.saturating_mul(1 << self.failures.min(31)).min(self.ceiling);
-        let wait = Duration::from_nanos(max_wait).mul_f64(rng.f64());
-        self.until = self.until.max(Some(now + wait));
+        self.until = self.until.max(Some(now + max_wait.mul_f64(rng.f64())));
     }
 
     pub(crate) fn wait_at_least(&mut self, until: Instant) {

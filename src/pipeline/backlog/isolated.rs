@@ -8,6 +8,7 @@ use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::health::RequestSize;
 use crate::pipeline::in_flight::Completion;
+use crate::settings::BackoffSettings;
 
 /// Records that have failed repeatedly, each as a separate entry. They are sent one request at a time, with a separate
 /// backoff. The first request contains one record, because any record can be a poison record. Each response raises this
@@ -16,8 +17,7 @@ use crate::pipeline::in_flight::Completion;
 pub(in crate::pipeline) struct Isolated {
     /// `None` while no record is isolated.
     state: Option<Box<State>>,
-    base: Duration,
-    ceiling: Duration,
+    settings: BackoffSettings,
 }
 
 #[derive(Debug)]
@@ -35,17 +35,13 @@ impl State {
 }
 
 impl Isolated {
-    pub(super) fn new(base: Duration, ceiling: Duration) -> Self {
-        Self { state: None, base, ceiling }
+    pub(super) fn new(settings: BackoffSettings) -> Self {
+        Self { state: None, settings }
     }
 
     fn state(&mut self) -> &mut State {
-        let Self { state, base, ceiling } = self;
-        state.get_or_insert_with(|| Box::new(State::new(Backoff::new(*base, *ceiling))))
-    }
-
-    fn queue(&self) -> impl Iterator<Item = &QueuedEntry> {
-        self.state.iter().flat_map(|state| &state.queue)
+        let BackoffSettings { base, ceiling } = self.settings;
+        self.state.get_or_insert_with(|| Box::new(State::new(Backoff::new(base, ceiling))))
     }
 
     /// Returns `true` if no record is queued and no request with isolated records is in flight.
@@ -58,7 +54,7 @@ impl Isolated {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
-        self.queue()
+        self.state.iter().flat_map(|state| &state.queue)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut QueuedEntry> {
@@ -66,11 +62,11 @@ impl Isolated {
     }
 
     pub(super) fn records(&self) -> usize {
-        self.queue().map(QueuedEntry::len).sum()
+        self.iter().map(QueuedEntry::len).sum()
     }
 
     pub(super) fn oldest(&self) -> Option<&BufferedRecord> {
-        self.queue().map(QueuedEntry::oldest).min_by_key(|record| record.seq)
+        self.iter().map(QueuedEntry::oldest).min_by_key(|record| record.seq)
     }
 
     pub(super) fn front(&self) -> Option<&QueuedEntry> {

@@ -27,7 +27,6 @@ use self::isolated::Isolated;
 use self::key_order::{KeyOrder, Next, OrderingKey};
 use self::lanes::Lanes;
 use super::aggregation::Packing;
-use super::backoff::Backoff;
 use super::buffered::BufferedRecord;
 use super::entry::QueuedEntry;
 use super::health::Health;
@@ -38,7 +37,7 @@ use super::topology::Topology;
 use super::work::Work;
 use crate::limits::Limits;
 use crate::record::PartitionKey;
-use crate::settings::{BackoffSettings, Settings};
+use crate::settings::Settings;
 use crate::shard::Shard;
 
 #[derive(Debug)]
@@ -61,17 +60,15 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn new(settings: &Settings) -> Self {
         let is_ordered = settings.ordering == RecordOrdering::PerKey;
-        let BackoffSettings { base, ceiling } = settings.backoff;
-        let backoff = Backoff::new(base, ceiling);
         let aggregator = || Box::new(Aggregator::new(is_ordered));
         Self {
             packing: Packing::new(settings),
             is_ordered,
             aggregator: settings.is_aggregating().then(aggregator),
             key_order: is_ordered.then(Box::default),
-            lanes: Lanes::new(settings.limits.quota(), backoff),
+            lanes: Lanes::new(settings.limits.quota(), settings.backoff),
             bisection: Bisection::default(),
-            isolated: Isolated::new(base, ceiling),
+            isolated: Isolated::new(settings.backoff),
             isolates_keys: false,
             repartition_due: false,
         }

@@ -14,11 +14,11 @@ use smol_str::SmolStr;
 use self::lane::{Lane, LaneOutcomes};
 use self::slots::Slots;
 use crate::limits::Limits;
-use crate::pipeline::backoff::Backoff;
 use crate::pipeline::buffered::BufferedRecord;
 use crate::pipeline::entry::QueuedEntry;
 use crate::pipeline::in_flight::Completion;
 use crate::pipeline::samples::Samples;
+use crate::settings::BackoffSettings;
 use crate::shard::{Quota, RateLimiter};
 
 /// Number of a lane. The numbers of closed shards are reused.
@@ -64,7 +64,7 @@ pub(crate) enum EntryOutcome {
 }
 
 impl Lanes {
-    pub(crate) fn new(quota: Quota, backoff: Backoff) -> Self {
+    pub(crate) fn new(quota: Quota, backoff: BackoffSettings) -> Self {
         Self {
             lanes: Slots::new(quota, backoff),
             ready: BTreeMap::new(),

@@ -1,6 +1,7 @@
 use super::LaneId;
 use super::lane::Lane;
 use crate::pipeline::backoff::Backoff;
+use crate::settings::BackoffSettings;
 use crate::shard::{Quota, RateLimiter, RestingLimiter};
 
 /// Lanes by their number. Idle lanes rest, because a lane takes almost 1 KiB, and a sink can have thousands of them.
@@ -8,7 +9,7 @@ use crate::shard::{Quota, RateLimiter, RestingLimiter};
 pub(super) struct Slots {
     slots: Vec<Slot>,
     quota: Quota,
-    backoff: Backoff,
+    backoff: BackoffSettings,
 }
 
 #[derive(Debug)]
@@ -18,7 +19,7 @@ enum Slot {
 }
 
 impl Slots {
-    pub(super) fn new(quota: Quota, backoff: Backoff) -> Self {
+    pub(super) fn new(quota: Quota, backoff: BackoffSettings) -> Self {
         let mut slots = Self { slots: Vec::new(), quota, backoff };
         slots.open(super::FALLBACK, RateLimiter::unknown(quota));
         slots
@@ -30,7 +31,8 @@ impl Slots {
 
     /// Opens an empty lane. Its number must be unused or the next one.
     pub(super) fn open(&mut self, id: LaneId, limiter: RateLimiter) {
-        let lane = Lane::new(limiter, self.backoff.clone());
+        let BackoffSettings { base, ceiling } = self.backoff;
+        let lane = Lane::new(limiter, Backoff::new(base, ceiling));
         let slot = Slot::Active(Box::new(lane));
         if id as usize == self.slots.len() {
             self.slots.push(slot);

@@ -167,9 +167,10 @@ impl Controller {
     }
 
     /// Returns `true` if a new controller with the same share would behave similarly, because the shard throttles neither
-    /// all entries nor entries at random.
+    /// all entries nor entries at random, and the share is not returning to an earlier one.
     pub(super) fn is_calm(&self) -> bool {
         !self.is_probing()
+            && !self.is_returning()
             && self.unordered.is_none()
             && self.trial.is_idle()
             && self.noise.probability() < NEGLIGIBLE_NOISE
@@ -357,15 +358,22 @@ impl Controller {
 
     fn growth(&mut self, elapsed: f64) -> f64 {
         self.uncongested += elapsed;
-        let below = if self.recovering { RETURN_BELOW_AFTER_OUTAGE } else { RETURN_BELOW };
         let doublings = (self.uncongested / DOUBLING).floor().min(MAX_DOUBLINGS);
         // Growth proportional to the square root of the share. Proportional growth would be unfair to small shares, and
         // constant growth would add up for many producers. A share above 1 belongs to several shards.
         let probing = GROWTH * self.share.max(self.share.sqrt()) * 2_f64.powf(doublings);
-        let target = if self.recovering { self.good } else { self.target() };
-        let returning =
-            if self.share < below * target { RETURN * self.share.max(MIN_GOOD) } else { 0.0 };
+        let returning = if self.is_returning() { RETURN * self.share.max(MIN_GOOD) } else { 0.0 };
         probing.max(returning) * elapsed
+    }
+
+    /// Returns `true` if the share is far below that before the last congestion or outage, so that it grows quickly.
+    fn is_returning(&self) -> bool {
+        let (target, below) = if self.recovering {
+            (self.good, RETURN_BELOW_AFTER_OUTAGE)
+        } else {
+            (self.target(), RETURN_BELOW)
+        };
+        self.share < below * target
     }
 }
 

@@ -108,4 +108,31 @@ mod tests {
         }
         assert!(limiter.rest().is_none());
     }
+
+    #[test]
+    fn limiter_rests_once_recovered() {
+        let start = Instant::now();
+        let mut limiter = RateLimiter::of_shard(QUOTA, 1.0, 0, start);
+        let mut rng = Rng::with_seed(1);
+        let mut respond = |limiter: &mut RateLimiter, second, outcome| {
+            let outcome = ShardOutcome { request: second, ..outcome };
+            let now = start + Duration::from_secs(second);
+            limiter.refill(now);
+            limiter.on_outcome(outcome, true, second, now, &mut rng);
+        };
+        respond(&mut limiter, 1, outcome(500, 0));
+        let mut refused = ShardOutcome::default();
+        for _ in 0..500 {
+            refused.throttle(0.001);
+        }
+        for second in 2..20 {
+            respond(&mut limiter, second, refused);
+        }
+        respond(&mut limiter, 20, outcome(1, 0));
+        assert!(limiter.rest().is_none(), "the rate before the outage would be lost");
+        for second in 21..60 {
+            respond(&mut limiter, second, outcome(500, 0));
+        }
+        assert!(limiter.rest().is_some());
+    }
 }

@@ -32,9 +32,9 @@ impl<T> LazyWatch<T> {
         }
     }
 
-    /// Changes the value, and notifies the receivers if `modify` returns `true`. `modify` is called twice if it is the
-    /// first call that modifies the initial value.
-    pub(crate) fn send_if_modified(&self, mut modify: impl FnMut(&mut T) -> bool) {
+    /// Changes the value, and notifies the receivers if `modify` returns `true`.
+    pub(crate) fn send_if_modified(&self, modify: impl Fn(&mut T) -> bool) {
+        // Without a channel, the value is the initial one. A change that does not modify it needs no channel.
         if self.sender.get().is_none() && !modify(&mut (self.initial)()) {
             return;
         }

@@ -11,8 +11,8 @@ use super::meter::{Meter, on_virtual_time};
 use super::service::MockService;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Time after the last record in which timers of the traffic expire.
-const SETTLE: Duration = Duration::from_secs(60);
+/// Time after the last record in which timers of the traffic expire, and unused memory is released.
+const SETTLE: Duration = Duration::from_secs(3 * 60);
 
 /// Work of a router with idle streams in an hour.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,8 @@ use super::load::{WAVE, burst, names, route, send, settings, without_metrics};
 use super::meter::on_virtual_time;
 use super::service::MockService;
 
-const IDLE: Duration = Duration::from_secs(60);
+/// Time after which unused memory has been released.
+const IDLE: Duration = Duration::from_secs(3 * 60);
 
 /// Bytes on the heap per open stream.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +23,7 @@ pub struct Memory {
     pub opened: f64,
     /// Bytes after a burst was delivered.
     pub used: f64,
-    /// Bytes a minute later.
+    /// Bytes after unused memory has been released.
     pub idle: f64,
 }
 

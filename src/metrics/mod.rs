@@ -127,6 +127,9 @@
 //! which is 100 by default. All other streams share the value `/other` ([`names::OTHER_STREAMS`]). A stream that is
 //! closed and opened again keeps its label.
 //!
+//! A stream that has been idle for one or two minutes releases the handles of its metrics. It registers them again when it
+//! is used, and their values continue.
+//!
 //! The router chooses the label, which also applies to the metrics of every [`MetricsLayer`] below it. For the value
 //! `/other`:
 //!

@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use metrics::{Gauge, Histogram, IntoF64};
@@ -6,8 +5,7 @@ use metrics::{Gauge, Histogram, IntoF64};
 use super::handles::{FAILURE_CODES, Handles, Records};
 use super::shards::Shards;
 use super::streams::{Member, StreamLabel};
-use crate::pipeline::{Pipeline, ShardSample};
-use crate::status::Totals;
+use crate::pipeline::{Ledger, Pipeline, ShardSample};
 use crate::stream::StreamId;
 
 /// Interval between reports while there are no requests or responses.
@@ -15,16 +13,41 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Metrics of a sink. Adds its changes to the gauges instead of setting them, because all sinks of a stream share them.
 pub(crate) struct SinkMetrics {
-    totals: Totals,
-    pending: usize,
-    buffered: usize,
+    reported: Values,
     next: Option<Instant>,
     label: Label,
 }
 
+/// Values that are reported as differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Values {
+    accepted: u64,
+    delivered: u64,
+    delivered_bytes: u64,
+    withdrawn: u64,
+    entry_bytes: u64,
+    pending: usize,
+    buffered_bytes: usize,
+}
+
+impl Values {
+    fn of(ledger: &Ledger) -> Self {
+        let totals = ledger.totals();
+        Self {
+            accepted: totals.accepted,
+            delivered: totals.delivered,
+            delivered_bytes: totals.delivered_bytes,
+            withdrawn: totals.withdrawn,
+            entry_bytes: totals.entry_bytes,
+            pending: totals.unsettled(),
+            buffered_bytes: ledger.buffered().bytes,
+        }
+    }
+}
+
 /// Metrics that have the stream label of the sink.
 enum Label {
-    /// `None` while a sink without a recorder is idle.
+    /// `None` while the sink rests.
     Named(Option<Box<Named>>),
     Shared(Member),
 }
@@ -32,45 +55,19 @@ enum Label {
 struct Named {
     handles: Handles,
     shards: Shards,
-    /// `true` if no recorder was installed when the handles were registered.
-    is_discarded: bool,
-}
-
-thread_local! {
-    /// Metrics of the sink that was last idle, so that a sink that is idle for a moment need not register them again.
-    static LAST_IDLE: RefCell<Option<(StreamId, Box<Named>)>> = const { RefCell::new(None) };
 }
 
 impl Named {
-    /// Keeps discarded metrics until another sink in this thread is idle.
-    fn keep(self: Box<Self>, stream: &StreamId) {
-        let replaced = LAST_IDLE.try_with(|last| last.replace(Some((stream.clone(), self))));
-        // The recorder can run code when a handle is dropped, so the value is no longer borrowed here.
-        drop(replaced);
-    }
-
-    fn take_kept(stream: &StreamId) -> Option<Box<Self>> {
-        let take = |last: &RefCell<Option<(StreamId, _)>>| {
-            last.borrow_mut().take_if(|(kept, _)| kept == stream)
-        };
-        LAST_IDLE.try_with(take).ok()?.map(|(_, named)| named)
-    }
-
-    fn new(stream: &StreamId) -> Box<Self> {
+    fn register(stream: &StreamId) -> Box<Self> {
         let name = stream.name();
-        // The recorder with which the facade discards all metrics has no state.
-        let is_discarded = metrics::with_recorder(|recorder| size_of_val(recorder) == 0);
-        Box::new(Self { handles: Handles::new(name), shards: Shards::new(name), is_discarded })
+        Box::new(Self { handles: Handles::new(name), shards: Shards::new(name) })
     }
 }
 
 impl Label {
     fn handles(&mut self, stream: &StreamId) -> &Handles {
         match self {
-            Self::Named(named) => {
-                let register = || Named::take_kept(stream).unwrap_or_else(|| Named::new(stream));
-                &named.get_or_insert_with(register).handles
-            }
+            Self::Named(named) => &named.get_or_insert_with(|| Named::register(stream)).handles,
             Self::Shared(member) => member.handles(),
         }
     }
@@ -98,10 +95,10 @@ impl Label {
 impl SinkMetrics {
     pub(crate) fn new(stream: &StreamId, label: StreamLabel) -> Self {
         let label = match label {
-            StreamLabel::Name => Label::Named(Some(Named::new(stream))),
+            StreamLabel::Name => Label::Named(Some(Named::register(stream))),
             StreamLabel::Shared(shared) => Label::Shared(Member::new(shared)),
         };
-        Self { totals: Totals::default(), pending: 0, buffered: 0, next: None, label }
+        Self { reported: Values::default(), next: None, label }
     }
 
     /// Returns `true` if there was a request or response since the last report, or if [`INTERVAL`] has passed.
@@ -111,9 +108,22 @@ impl SinkMetrics {
 
     pub(crate) fn report(&mut self, pipeline: &mut Pipeline, now: Instant) {
         self.next = Some(now + INTERVAL);
+        if self.is_resting() && !self.has_changed(pipeline) {
+            return;
+        }
         self.report_samples(pipeline);
-        self.report_totals(pipeline);
-        self.report_gauges(pipeline, now);
+        self.report_values(pipeline, now);
+    }
+
+    fn is_resting(&self) -> bool {
+        matches!(self.label, Label::Named(None))
+    }
+
+    /// Returns `true` if there is anything to report, except for the age of the oldest record, which is 0 while the sink
+    /// rests.
+    fn has_changed(&self, pipeline: &mut Pipeline) -> bool {
+        let ledger = pipeline.ledger_mut();
+        ledger.unreported_mut().is_some() || Values::of(ledger) != self.reported
     }
 
     fn report_samples(&mut self, pipeline: &mut Pipeline) {
@@ -138,33 +148,27 @@ impl SinkMetrics {
         }
     }
 
-    /// Releases the handles of an idle sink if no recorder was installed. The next report registers them again.
-    pub(crate) fn rest(&mut self, stream: &StreamId) {
-        if let Label::Named(named) = &mut self.label
-            && let Some(named) = named.take_if(|named| named.is_discarded)
-        {
-            named.keep(stream);
+    /// Releases the handles of an idle sink after a last report. The next report registers them again, and a recorder
+    /// continues the values of the same labels.
+    pub(crate) fn rest(&mut self, pipeline: &mut Pipeline, now: Instant) {
+        self.report(pipeline, now);
+        if let Label::Named(named) = &mut self.label {
+            *named = None;
         }
     }
 
-    fn report_totals(&mut self, pipeline: &Pipeline) {
-        let totals = pipeline.ledger().totals();
-        let before = std::mem::replace(&mut self.totals, *totals);
+    fn report_values(&mut self, pipeline: &Pipeline, now: Instant) {
+        let values = Values::of(pipeline.ledger());
+        let before = std::mem::replace(&mut self.reported, values);
         let Handles { records, requests } = self.label.handles(pipeline.stream());
-        let Records { received, put, data_put, withdrawn, .. } = records;
-        received.increment(totals.accepted - before.accepted);
-        put.increment(totals.delivered - before.delivered);
-        data_put.increment(totals.delivered_bytes - before.delivered_bytes);
-        withdrawn.increment(totals.withdrawn - before.withdrawn);
-        requests.data_put.increment(totals.entry_bytes - before.entry_bytes);
-    }
-
-    fn report_gauges(&mut self, pipeline: &Pipeline, now: Instant) {
-        let Handles { records, .. } = self.label.handles(pipeline.stream());
-        let pending = pipeline.ledger().totals().unsettled();
-        move_gauge(&records.pending, std::mem::replace(&mut self.pending, pending), pending);
-        let buffered = pipeline.ledger().buffered().bytes;
-        move_gauge(&records.buffered, std::mem::replace(&mut self.buffered, buffered), buffered);
+        let Records { received, put, data_put, withdrawn, pending, buffered, .. } = records;
+        received.increment(values.accepted - before.accepted);
+        put.increment(values.delivered - before.delivered);
+        data_put.increment(values.delivered_bytes - before.delivered_bytes);
+        withdrawn.increment(values.withdrawn - before.withdrawn);
+        requests.data_put.increment(values.entry_bytes - before.entry_bytes);
+        move_gauge(pending, before.pending, values.pending);
+        move_gauge(buffered, before.buffered_bytes, values.buffered_bytes);
         self.label.report_oldest(pipeline.oldest_accepted_at(), now);
     }
 }

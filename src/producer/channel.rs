@@ -507,6 +507,11 @@ impl Channel {
         self.capacity.close().wake();
     }
 
+    /// Returns `true` if no record is buffered and no command is queued.
+    pub(super) fn is_empty(&self, queue: &Queue) -> bool {
+        self.capacity.is_empty() && queue.commands.is_empty()
+    }
+
     /// Releases unused memory.
     pub(super) fn rest(&self) {
         self.capacity.rest();

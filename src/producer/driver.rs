@@ -37,6 +37,8 @@ struct Drained {
     units: usize,
     /// `true` if the queue or the inbox may contain more commands, which do not wake the driver.
     is_partial: bool,
+    /// `true` if the driver was asked to release unused memory.
+    rests: bool,
 }
 
 /// Future that owns and polls the sink of a [`Producer`](crate::Producer).
@@ -113,6 +115,7 @@ impl<S> Driver<S> {
     /// Executes commands for up to `max_units` budget units. The remaining commands stay in the inbox.
     fn drain_queue(&mut self, waker: Option<Waker>, max_units: usize) -> Drained {
         let mut queue = self.channel.queue();
+        let rests = queue.begin_rest();
         let takes_all = self.inbox.is_empty();
         if takes_all {
             // Keeps the age of the oldest record correct until the state is published again.
@@ -129,6 +132,7 @@ impl<S> Driver<S> {
         drop(earlier);
         let mut drained = self.drain_inbox(max_units);
         drained.is_partial = !(takes_all && self.inbox.is_empty());
+        drained.rests = rests;
         self.sink.core.set_waiter(waiter_bytes, self.channel.capacity.waits_for_budget());
         // The sink must receive all accepted records before it is closed or aborted.
         if !drained.is_partial {
@@ -190,7 +194,7 @@ impl<S> Driver<S> {
                 let _ = reply.send(());
             }
         }
-        Drained { commands, units, is_partial: false }
+        Drained { commands, units, ..Drained::default() }
     }
 
     /// Moves the failed records from the sink to the channel. The records stay charged until a caller takes them.
@@ -284,7 +288,7 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Releases unused memory if all records are settled, because a program can have many idle producers.
+    /// Releases unused memory if all records are settled.
     fn rest(&mut self) {
         if !self.sink.core.is_settled() {
             return;
@@ -431,11 +435,11 @@ where
         if this.try_finish() {
             return Poll::Ready(());
         }
+        if drained.rests {
+            this.rest();
+        }
         if expects_more {
             yield_to_others(cx);
-        }
-        if !expects_more {
-            this.rest();
         }
         this.channel.queue().busy = false;
         Poll::Pending

@@ -37,8 +37,23 @@ pub(super) struct Queue {
     pub(super) collected: Size,
     /// Number of calls that have taken at least one record from `undelivered`.
     pub(super) takes: u64,
+    pub(super) rest: Rest,
     /// `None` until the driver ends.
     pub(super) ended: Option<Box<Ended>>,
+}
+
+/// Progress of an idle producer towards the release of its unused memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Rest {
+    /// The producer was used since it was last examined.
+    #[default]
+    Active,
+    /// The producer was idle when it was last examined.
+    Idle,
+    /// The driver must release unused memory.
+    Requested,
+    /// The driver has released unused memory. Lasts until the next command, so that an idle driver is not woken again.
+    Resting,
 }
 
 /// State of a queue whose driver has ended.
@@ -132,6 +147,33 @@ impl Queue {
         self.rejected_bytes.take().max(waiting)
     }
 
+    /// Asks the driver to release unused memory if the producer was idle since the previous call. Returns the waker of the
+    /// driver, which the caller must wake.
+    pub(super) fn request_rest(&mut self, is_idle: bool) -> Option<Waker> {
+        match self.rest {
+            _ if !is_idle => self.rest = Rest::Active,
+            Rest::Active => self.rest = Rest::Idle,
+            Rest::Idle => {
+                self.rest = Rest::Requested;
+                return self.driver.take();
+            }
+            Rest::Requested | Rest::Resting => {}
+        }
+        None
+    }
+
+    /// Returns `true` if the driver must release unused memory now. A command that arrived after the request cancels it.
+    pub(super) fn begin_rest(&mut self) -> bool {
+        if !self.commands.is_empty() {
+            self.rest = Rest::Active;
+        }
+        let is_requested = self.rest == Rest::Requested;
+        if is_requested {
+            self.rest = Rest::Resting;
+        }
+        is_requested
+    }
+
     /// Adds failed records for a caller to take. `size` is the size of their permits.
     pub(super) fn collect(&mut self, failed: Vec<Undelivered>, size: Size) {
         // From now on, `collected` counts these records.
@@ -151,5 +193,53 @@ impl Queue {
 
     pub(super) fn remove_waiter(&mut self) {
         self.waiters -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle() -> Queue {
+        Queue { driver: Some(Waker::noop().clone()), ..Queue::new() }
+    }
+
+    #[test]
+    fn idle_producer_rests_once() {
+        let mut queue = idle();
+        assert!(queue.request_rest(true).is_none(), "it can have been used just before");
+        assert!(!queue.begin_rest());
+        assert!(queue.request_rest(true).is_some());
+        assert!(queue.begin_rest());
+        queue.driver = Some(Waker::noop().clone());
+        for _ in 0..3 {
+            assert!(queue.request_rest(true).is_none());
+            assert!(!queue.begin_rest());
+        }
+    }
+
+    #[test]
+    fn used_producer_does_not_rest() {
+        let mut queue = idle();
+        for _ in 0..3 {
+            assert!(queue.request_rest(true).is_none());
+            queue.commands.push_back(Command::Flush(oneshot::channel().0));
+            assert!(!queue.begin_rest());
+            queue.commands.clear();
+        }
+        for is_idle in [true, false, true] {
+            assert!(queue.request_rest(is_idle).is_none());
+        }
+    }
+
+    #[test]
+    fn command_cancels_rest() {
+        let mut queue = idle();
+        assert!(queue.request_rest(true).is_none());
+        assert!(queue.request_rest(true).is_some());
+        queue.commands.push_back(Command::Flush(oneshot::channel().0));
+        assert!(!queue.begin_rest());
+        queue.commands.clear();
+        assert!(!queue.begin_rest());
     }
 }

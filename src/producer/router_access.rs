@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
+use std::task::Waker;
 
 use futures::FutureExt;
 use tokio::sync::Notify;
@@ -22,12 +23,24 @@ impl Producer {
         let channel = self.channel();
         let queue = channel.queue();
         let is_settled = match queue.phase {
-            Phase::Open => channel.capacity.is_empty() && queue.commands.is_empty(),
+            Phase::Open => channel.is_empty(&queue),
             Phase::Draining => false,
             // The records that are left are in `undelivered`.
             Phase::Terminated => true,
         };
         is_settled && queue.undelivered.is_empty()
+    }
+
+    /// Asks the producer to release unused memory if it has been open and idle since the previous call. Has no effect
+    /// until the returned waker is woken, which can run any code.
+    ///
+    /// An idle producer is asked only once. Handles to it do not matter.
+    #[must_use = "the driver must be woken"]
+    pub(crate) fn request_rest(&self) -> Option<Waker> {
+        let channel = self.channel();
+        let mut queue = channel.queue();
+        let is_idle = queue.phase == Phase::Open && channel.is_empty(&queue);
+        queue.request_rest(is_idle)
     }
 
     /// Returns `true` if there is no other handle to the producer.

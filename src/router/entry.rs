@@ -1,5 +1,6 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -50,6 +51,10 @@ pub(super) trait Occupant {
     fn ended_at(&self) -> Nanos;
 
     fn totals(&self) -> Totals;
+
+    /// Asks the occupant to release unused memory if it has been idle since the previous call. Has no effect until the
+    /// returned waker is woken.
+    fn request_rest(&self) -> Option<Waker>;
 }
 
 /// Use of a stream, which determines whether it can be closed.

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -109,9 +109,6 @@ impl Spawner {
     }
 }
 
-/// Sets the time of the end when the driver has ended, panicked, or was dropped with its runtime.
-struct EndGuard {
-    ended_at: Arc<AtomicU64>,
 /// Driver of an open stream. An `async` block would store the driver twice.
 struct GuardedDriver<S> {
     driver: Driver<S>,
@@ -130,6 +127,9 @@ where
     }
 }
 
+/// Sets the time of the end when the driver has ended, panicked, or was dropped with its runtime.
+struct EndGuard {
+    ended_at: Arc<AtomicU64>,
     clock: Clock,
 }
 
@@ -159,6 +159,10 @@ impl Occupant for Opened {
 
     fn totals(&self) -> Totals {
         self.as_ref().map_or_else(|_| Totals::default(), |stream| stream.producer.status().totals)
+    }
+
+    fn request_rest(&self) -> Option<Waker> {
+        self.as_ref().ok()?.producer.request_rest()
     }
 }
 

@@ -3,6 +3,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::task::Waker;
 
 use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
@@ -17,8 +18,11 @@ use crate::stream::StreamId;
 /// Number of entries that [`Streams::sweep`] examines before it returns, so that it does not block senders for long.
 const SWEEP_ENTRIES: usize = 256;
 
-/// The idle timeout is checked this many times per timeout.
+/// The idle timeout is checked at least this many times per timeout.
 const SWEEPS_PER_TIMEOUT: u64 = 8;
+
+/// Maximum time between two sweeps, so that idle streams release unused memory even with a long idle timeout.
+const MAX_SWEEP_INTERVAL: Nanos = 60 * 1_000_000_000;
 
 /// Table of open streams. It has no clock and does no I/O, and it calls no code that could use the router.
 ///
@@ -75,23 +79,28 @@ pub(super) struct Effects<T> {
     closed: Vec<Arc<Entry<T>>>,
     served: Vec<(Caller<T>, Arc<Entry<T>>)>,
     signals: Vec<oneshot::Sender<()>>,
+    /// Drivers of producers that are to release unused memory.
+    resting: Vec<Waker>,
 }
 
 impl<T> Default for Effects<T> {
     fn default() -> Self {
-        Self { closed: Vec::new(), served: Vec::new(), signals: Vec::new() }
+        Self { closed: Vec::new(), served: Vec::new(), signals: Vec::new(), resting: Vec::new() }
     }
 }
 
 impl<T> Effects<T> {
     pub(super) fn apply(self) {
-        let Self { closed, served, signals } = self;
+        let Self { closed, served, signals, resting } = self;
         for (caller, entry) in served {
             // The caller may have been dropped.
             let _ = caller.send(entry);
         }
         for signal in signals {
             let _ = signal.send(());
+        }
+        for driver in resting {
+            driver.wake();
         }
         drop(closed);
     }
@@ -123,6 +132,10 @@ impl<T: Occupant> Streams<T> {
         self.max_streams
     }
 
+    pub(super) fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -130,10 +143,6 @@ impl<T: Occupant> Streams<T> {
     /// Returns the number of streams that were opened.
     pub(super) fn opened(&self) -> u64 {
         self.opened
-    }
-
-    pub(super) fn when_full(&self) -> WhenFull {
-        self.when_full
     }
 
     /// Returns the totals of the streams that were closed.
@@ -329,22 +338,24 @@ impl<T: Occupant> Streams<T> {
 
     /// Returns the time between two sweeps.
     pub(super) fn sweep_interval(&self) -> Nanos {
-        self.idle_timeout / SWEEPS_PER_TIMEOUT
+        (self.idle_timeout / SWEEPS_PER_TIMEOUT).min(MAX_SWEEP_INTERVAL)
     }
 
-    /// Examines some streams, and closes those that have been idle for the idle timeout. Returns the key at which the
-    /// caller must continue, or `None` if all streams were examined.
+    /// Examines some streams. Closes those that have been idle for the idle timeout, and asks those that have been idle
+    /// since the last sweep to release unused memory. Returns the key at which the caller must continue, or `None` if all
+    /// streams were examined.
     pub(super) fn sweep(&mut self, from: Key, now: Nanos, effects: &mut Effects<T>) -> Option<Key> {
         let mut next = from;
         for _ in 0..SWEEP_ENTRIES {
             let (&key, stream) = self.by_use.range(next..).next()?;
             next = (key.0, key.1 + 1);
             let Some(slot) = self.open.get_mut(stream) else { continue };
-            if !examine(slot, now, self.idle_timeout) {
-                continue;
+            if examine(slot, now, self.idle_timeout) {
+                let entry = slot.entry.clone();
+                self.remove(&entry, effects);
+            } else if let Some(occupant) = slot.entry.get() {
+                effects.resting.extend(occupant.request_rest());
             }
-            let entry = slot.entry.clone();
-            self.remove(&entry, effects);
         }
         Some(next)
     }

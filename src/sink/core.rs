@@ -235,12 +235,13 @@ impl Core {
 
     /// Releases the memory that is not needed while no record is queued or in flight.
     pub(crate) fn rest(&mut self) {
-        self.pipeline.rest();
-        self.requests.rest();
+        // Must precede the others, because it can leave an empty buffer of samples.
         #[cfg(feature = "metrics")]
         if let Some(metrics) = &mut self.metrics {
-            metrics.rest(self.pipeline.stream());
+            metrics.rest(&mut self.pipeline, tokio::time::Instant::now().into_std());
         }
+        self.pipeline.rest();
+        self.requests.rest();
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -77,6 +77,15 @@ impl Recorded {
         counts
     }
 
+    /// Returns the number of handles to a gauge of a stream.
+    pub fn gauge_handles(&self, name: &str, stream: &str) -> usize {
+        let gauges = self.registry.0.get_gauge_handles();
+        let mut gauges = gauges.iter();
+        let found = gauges.find(|(key, _)| unprefixed(key) == name && stream_of(key) == stream);
+        // The registry and the map have one each.
+        Arc::strong_count(found.unwrap_or_else(|| panic!("no {name} of {stream}")).1) - 2
+    }
+
     pub fn labels(&self, name: &str, label: &str) -> BTreeSet<String> {
         let keys = self.registry.0.get_counter_handles().into_keys();
         let keys: Vec<_> = keys.filter(|key| unprefixed(key) == name).collect();

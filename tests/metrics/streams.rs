@@ -25,12 +25,20 @@ const GAUGES: [&str; 4] = [
 ];
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-fn router(metric_streams: usize, service: MockService) -> Router {
+fn settings(metric_streams: usize) -> RouterSettings {
     let mut settings = RouterSettings::default();
     settings.metric_streams = metric_streams;
     settings.idle_timeout = IDLE_TIMEOUT;
     settings.defaults.limits = unpaced();
     settings.defaults.seed = Some(1);
+    settings
+}
+
+fn router(metric_streams: usize, service: MockService) -> Router {
+    route(settings(metric_streams), service)
+}
+
+fn route(settings: RouterSettings, service: MockService) -> Router {
     let service = ServiceBuilder::new().metrics_put_records().service(service);
     Router::builder().with_settings(settings).spawn_with(service).unwrap()
 }
@@ -139,6 +147,36 @@ async fn reopened_stream_keeps_its_label() {
     let expected = expected.map(|(stream, records)| (stream.to_owned(), records)).into();
     assert_eq!(recorder.by_stream("user_records_put"), expected);
     assert_eq!(recorder.by_stream("kinesis_records_put"), expected);
+}
+
+/// An idle stream drops its handles of metrics to release memory, and registers them again when it is used.
+#[tokio::test(start_paused = true)]
+async fn idle_stream_keeps_its_values() {
+    let recorder = Recorded::install();
+    let mut settings = settings(1);
+    settings.idle_timeout = Duration::from_secs(24 * 60 * 60);
+    let service = MockService::new(|call, request| Ok(answer_each(request, |_| call % 3 > 0)));
+    let router = route(settings, service);
+    let handles = || recorder.gauge_handles("user_records_pending", "stream-0");
+    for sent in [3.0, 6.0, 9.0] {
+        for _ in 0..3 {
+            send(&router, 0..2).await;
+        }
+        router.flush().await.unwrap();
+        assert_eq!(handles(), 1);
+        sleep(Duration::from_secs(180)).await;
+        assert_eq!(handles(), 0, "the stream rests");
+        assert_gauges_are_zero(&recorder);
+        for name in ["user_records_received", "user_records_put", "kinesis_records_put"] {
+            let expected = [("stream-0".to_owned(), sent), (OTHER_STREAMS.to_owned(), sent)];
+            assert_eq!(recorder.by_stream(name), expected.into(), "{name}");
+        }
+    }
+    let of_one_stream = recorder.histogram("retries_per_record");
+    assert_eq!(of_one_stream.values().sum::<usize>(), 9);
+    drop(router);
+    sleep(Duration::from_secs(1)).await;
+    assert_gauges_are_zero(&recorder);
 }
 
 #[tokio::test(start_paused = true)]

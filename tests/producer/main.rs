@@ -3,7 +3,6 @@
 //! | topic                                                   | module                               |
 //! |---------------------------------------------------------|--------------------------------------|
 //! | send, receipts, clones, linger                          | `handle`                             |
-//! | memory of an idle producer                               | `idle_memory`                        |
 //! | receipts without await, dead-letter channels            | `receipts`                           |
 //! | backpressure, permits, fairness of waiting senders      | `capacity`                           |
 //! | budgets that several sinks and producers share         | `budget`                             |
@@ -29,7 +28,6 @@ mod fatal;
 mod fixtures;
 mod flush;
 mod handle;
-mod idle_memory;
 mod put_all;
 mod races;
 mod receipts;

@@ -6,6 +6,7 @@
 //! | settings in configuration files, and their ranges          | `settings`                           |
 //! | opening on first use, `configure_stream`, build errors     | `open`                               |
 //! | idle streams are closed                                    | `idle`                               |
+//! | memory of idle streams, and their next use                 | `idle_memory`                        |
 //! | the maximum number of open streams, waiting calls          | `max_streams`                        |
 //! | missing and denied streams                                 | `refused`                            |
 //! | flush, `take_failed`, close, merged errors, drop           | `close`                              |
@@ -23,6 +24,7 @@ mod contract;
 mod fixtures;
 mod handle;
 mod idle;
+mod idle_memory;
 mod max_streams;
 mod open;
 mod races;

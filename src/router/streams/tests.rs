@@ -14,6 +14,7 @@ struct Fake {
     occupancy: Arc<Mutex<Occupancy>>,
     ended_at: Arc<AtomicU64>,
     examined: Arc<AtomicUsize>,
+    rest_requests: Arc<AtomicUsize>,
 }
 
 impl Occupant for Fake {
@@ -28,6 +29,11 @@ impl Occupant for Fake {
 
     fn totals(&self) -> Totals {
         Totals { accepted: 1, ..Totals::default() }
+    }
+
+    fn request_rest(&self) -> Option<Waker> {
+        self.rest_requests.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 
@@ -136,7 +142,8 @@ fn occupy(entry: &Entry<Fake>) -> Fake {
     let new = || Fake {
         occupancy: Arc::new(Mutex::new(Occupancy::InUse)),
         ended_at: Arc::default(),
-        examined: Arc::new(AtomicUsize::new(0)),
+        examined: Arc::default(),
+        rest_requests: Arc::default(),
     };
     entry.get_or_init(new).clone()
 }
@@ -342,6 +349,29 @@ fn idle_time_begins_at_end_of_use() {
     }
     table.sweep_at(37);
     assert_eq!(table.closed, ["a"]);
+}
+
+#[test]
+fn sweep_lets_open_streams_rest() {
+    let mut table = Table::evicting(10);
+    let streams = [table.open("used"), table.open_idle("idle")];
+    table.open_entry("building").unwrap();
+    let requests = || streams.each_ref().map(|stream| stream.rest_requests.load(Ordering::Relaxed));
+    table.sweep_at(1);
+    assert_eq!(requests(), [1, 1]);
+    table.sweep_at(9);
+    assert_eq!(table.closed, ["idle"]);
+    assert_eq!(requests(), [2, 1], "a closed stream is not asked");
+}
+
+#[test]
+fn sweep_interval_is_bounded() {
+    for (timeout, interval) in [(8, 1), (480, 60), (86_400, 60)] {
+        let idle_timeout = Duration::from_secs(timeout);
+        let settings = RouterSettings { idle_timeout, ..RouterSettings::default() };
+        let streams = Streams::<Fake>::new(&settings);
+        assert_eq!(streams.sweep_interval(), interval * SECOND, "{timeout} s");
+    }
 }
 
 #[test]

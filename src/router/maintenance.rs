@@ -12,12 +12,14 @@ use super::entry::Nanos;
 use super::shared::Shared;
 use super::streams::Key;
 
-/// Time between two searches for an idle stream while a caller waits for one, at least, and per open stream.
+/// Minimum time between two searches for an idle stream while a caller waits for one.
 ///
 /// A stream that has settled its last record is found without this search. The search finds streams whose last handle was
-/// dropped, and takes about 1 % of the time.
-const SEARCH_INTERVAL: (Duration, Duration) =
-    (Duration::from_millis(10), Duration::from_micros(10));
+/// dropped.
+const MIN_SEARCH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Minimum time between two searches for each open stream. The searches take about 1 % of the time.
+const SEARCH_INTERVAL_PER_STREAM: Duration = Duration::from_micros(10);
 
 /// Signals for the maintenance task, which does not keep the router alive while it waits.
 #[derive(Debug)]
@@ -98,10 +100,9 @@ impl Maintenance {
             let mut until = clock.instant(self.sweep_at.unwrap_or(now));
             let mut listen_from = None;
             if streams.must_serve() {
-                let (least, per_stream) = SEARCH_INTERVAL;
                 let open = u32::try_from(streams.len()).unwrap_or(u32::MAX);
                 let now = clock.instant(now);
-                until = until.min(now + least.max(per_stream * open));
+                until = until.min(now + MIN_SEARCH_INTERVAL.max(SEARCH_INTERVAL_PER_STREAM * open));
                 listen_from = Some(clock.instant(streams.next_search_at()));
             }
             Next::Wait { until: Some(until), listen_from }

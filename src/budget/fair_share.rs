@@ -12,7 +12,7 @@ pub(crate) type MemberId = usize;
 pub(super) type Ticket = u64;
 
 /// Fraction of the bounds, as a multiple of 2^-52. The larger of the fractions of records and bytes counts.
-type Part = u64;
+type Usage = u64;
 
 const WHOLE: f64 = (1_u64 << 52) as f64;
 
@@ -32,11 +32,11 @@ pub(super) const MIN_RESERVES: usize = 16;
 /// applies to all of the space.
 ///
 /// Each member has a queue of waiters, which are served in the order of arrival. When space is released, the waiting
-/// member with the smallest part is served first, and among equal parts the one that was served least recently.
+/// member with the smallest usage is served first, and among equal usages the one that was served least recently.
 #[derive(Debug)]
 pub(super) struct FairShare {
     bounds: Size,
-    /// Factors that convert a number of records and of bytes into a [`Part`].
+    /// Factors that convert a number of records and of bytes into a [`Usage`].
     scale: (f64, f64),
     used: Size,
     /// Space that each member has for itself.
@@ -66,7 +66,7 @@ pub(super) struct FairShare {
 /// Waiting member, in the order in which members are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct WaitingMember {
-    part: Part,
+    usage: Usage,
     last_served: Ticket,
     /// First waiter.
     ticket: Ticket,
@@ -172,8 +172,8 @@ impl FairShare {
     fn set_reserves(&mut self, reserves: usize) {
         self.reserves = reserves;
         let Size { records, bytes } = self.bounds;
-        let parts = 2 * self.reserves;
-        self.reserve = Size { records: records / parts, bytes: bytes / parts };
+        let halves = 2 * self.reserves;
+        self.reserve = Size { records: records / halves, bytes: bytes / halves };
         self.common_used = Size::default();
         for member in &self.members {
             self.common_used += beyond(member.used, self.reserve);
@@ -383,14 +383,14 @@ impl FairShare {
             return Fit::Common;
         }
         if self.is_overcommitted() {
-            let has_share = self.part(grown) <= self.free_part(used, self.bounds);
+            let has_share = self.usage(grown) <= self.free_fraction(used, self.bounds);
             return if has_share { Fit::Common } else { Fit::Share };
         }
         let common_held = beyond(grown, self.reserve);
         let mut common_used = self.common_used;
         common_used += common_held;
         common_used -= beyond(held, self.reserve);
-        if self.part(common_held) <= self.free_part(common_used, self.common()) {
+        if self.usage(common_held) <= self.free_fraction(common_used, self.common()) {
             Fit::Common
         } else {
             Fit::Share
@@ -422,20 +422,20 @@ impl FairShare {
     }
 
     fn next_to_serve(&mut self) -> Option<(MemberId, Ticket)> {
-        // The set is in the order of parts. Members with more than this part hold their share.
-        let reserve = self.part(self.reserve);
+        // The set is in the order of usages. Members with more than this usage hold their share.
+        let reserve = self.usage(self.reserve);
         let largest = if self.is_overcommitted() {
-            self.free_part(self.used, self.bounds)
+            self.free_fraction(self.used, self.bounds)
         } else {
-            reserve + self.free_part(self.common_used, self.common())
+            reserve + self.free_fraction(self.common_used, self.common())
         };
         let mut scanned = 0;
         for &member in &self.waiting {
-            let WaitingMember { part, ticket, id, .. } = member;
+            let WaitingMember { usage, ticket, id, .. } = member;
             let is_last = match self.blocked {
-                None => part > largest,
+                None => usage > largest,
                 // Only requests that fit into a reserve are served before the blocked one.
-                Some(_) => part >= reserve || scanned == MAX_SCANNED,
+                Some(_) => usage >= reserve || scanned == MAX_SCANNED,
             };
             scanned += usize::from(self.blocked.is_some());
             if self.has_shares && is_last {
@@ -493,26 +493,26 @@ impl FairShare {
     fn key(&self, id: MemberId) -> Option<WaitingMember> {
         let Member { used, last_served, waiters } = &self.members[id];
         let (&ticket, _) = waiters.first_key_value()?;
-        Some(WaitingMember { part: self.part(*used), last_served: *last_served, ticket, id })
+        Some(WaitingMember { usage: self.usage(*used), last_served: *last_served, ticket, id })
     }
 
     /// Returns the position that a new waiter of a member without waiters would have.
     fn position_of_new_waiter(&self, id: MemberId) -> WaitingMember {
         let last_served = self.members.get(id).map_or(0, |member| member.last_served);
-        let part = self.part(self.used_by(id));
-        WaitingMember { part, last_served, ticket: self.next_ticket, id }
+        let usage = self.usage(self.used_by(id));
+        WaitingMember { usage, last_served, ticket: self.next_ticket, id }
     }
 
-    fn part(&self, size: Size) -> Part {
+    fn usage(&self, size: Size) -> Usage {
         let (records, bytes) = self.scale;
-        (size.records as f64 * records).max(size.bytes as f64 * bytes) as Part
+        (size.records as f64 * records).max(size.bytes as f64 * bytes) as Usage
     }
 
-    /// Returns the part that is free if `used` of `space` is used: the smaller of the fractions of records and bytes.
-    fn free_part(&self, used: Size, space: Size) -> Part {
+    /// Returns the fraction that is free if `used` of `space` is used: the smaller of the fractions of records and bytes.
+    fn free_fraction(&self, used: Size, space: Size) -> Usage {
         let (records, bytes) = self.scale;
         let free = beyond(space, used);
-        (free.records as f64 * records).min(free.bytes as f64 * bytes) as Part
+        (free.records as f64 * records).min(free.bytes as f64 * bytes) as Usage
     }
 
     /// Returns `true` if members use more than the common space, so that the reserves of others are not free. This is

@@ -12,7 +12,7 @@ use crate::pipeline::Size;
 pub(crate) struct Member {
     budget: Budget,
     buffer: MemberId,
-    slots: MemberId,
+    requests: MemberId,
 }
 
 /// Charge of a member. It keeps the member until it is released, because the numbers of members are reused.
@@ -32,8 +32,8 @@ pub(crate) struct MemberAcquire {
 impl Member {
     pub(crate) fn new(budget: &Budget) -> Arc<Self> {
         let buffer = budget.buffer().add_member();
-        let slots = budget.slots().add_member();
-        Arc::new(Self { budget: budget.clone(), buffer, slots })
+        let requests = budget.requests().add_member();
+        Arc::new(Self { budget: budget.clone(), buffer, requests })
     }
 
     fn buffer(&self) -> &Arc<Shares> {
@@ -52,9 +52,9 @@ impl Member {
         MemberAcquire { acquire, member: self.clone() }
     }
 
-    /// Waits for a request slot.
-    pub(crate) fn acquire_slot(self: &Arc<Self>) -> MemberAcquire {
-        let acquire = self.budget.slots().acquire(self.slots, 0);
+    /// Waits for a permit for a request.
+    pub(crate) fn acquire_request(self: &Arc<Self>) -> MemberAcquire {
+        let acquire = self.budget.requests().acquire(self.requests, 0);
         MemberAcquire { acquire, member: self.clone() }
     }
 
@@ -82,7 +82,7 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.budget.buffer().remove_member(self.buffer);
-        self.budget.slots().remove_member(self.slots);
+        self.budget.requests().remove_member(self.requests);
     }
 }
 

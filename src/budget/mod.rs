@@ -54,16 +54,16 @@
 //! - Reserves are rounded down. With more than 128 members, none of the default 256 requests in flight is reserved.
 //!   When the number of reserves is doubled, members can still use the space of the new ones. Until they release it,
 //!   the rule for the common space applies to all of the space.
-//! - A member that holds more than its share does not lose records. It accepts no new ones until its part is small
+//! - A member that holds more than its share does not lose records. It accepts no new ones until its usage is small
 //!   enough.
 //!
-//! Members that wait for capacity are served in the order of their parts, the smallest first, and among equal parts the
+//! Members that wait for capacity are served in the order of their usage, the smallest first, and with equal usage the
 //! member that was served least recently. Waiting calls of the same member are served in the order in which they were
-//! made. If the next record needs more than what is free, smaller records of members with the same or a larger part do
+//! made. If the next record needs more than what is free, smaller records of members with the same or a larger usage do
 //! not overtake it.
 //!
 //! Requests in flight are divided by the same rule. Requests that take long, such as those that time out, therefore do
-//! not use up all slots. A waiting member with few requests in flight is served before one with many.
+//! not use up all permits. A waiting member with few requests in flight is served before one with many.
 //!
 //! A producer divides its own buffer between the shards of its stream by the same rule, as described under
 //! [backpressure](crate::Producer#backpressure).
@@ -80,7 +80,7 @@
 //!
 //! **Sinks that are not polled.** A [`KinesisSink`](crate::KinesisSink) makes progress only while it is polled. A sink
 //! that is not polled keeps its buffered records, the capacity for one record that `poll_ready` has reserved, and at
-//! most one slot in addition to those of its requests in flight, which complete without being polled. Poll or drop each
+//! most one permit for a request in addition to those of its requests in flight, which complete without being polled. Poll or drop each
 //! sink, or convert it into a [`Producer`](crate::Producer).
 
 mod fair_share;
@@ -110,8 +110,8 @@ pub struct Budget(Arc<Inner>);
 struct Inner {
     settings: BudgetSettings,
     buffer: Arc<Shares>,
-    /// Request slots, counted as records without bytes.
-    slots: Arc<Shares>,
+    /// Permits for requests, counted as records without bytes.
+    requests: Arc<Shares>,
 }
 
 impl Budget {
@@ -124,8 +124,12 @@ impl Budget {
         settings.validate()?;
         let BudgetSettings { buffer_records, buffer_bytes, max_in_flight } = settings;
         let buffer = Shares::of_budget(Size { records: buffer_records, bytes: buffer_bytes });
-        let slots = Shares::of_budget(Size { records: max_in_flight, bytes: 1 });
-        Ok(Self(Arc::new(Inner { settings, buffer: Arc::new(buffer), slots: Arc::new(slots) })))
+        let requests = Shares::of_budget(Size { records: max_in_flight, bytes: 1 });
+        Ok(Self(Arc::new(Inner {
+            settings,
+            buffer: Arc::new(buffer),
+            requests: Arc::new(requests),
+        })))
     }
 
     /// Returns the settings of the budget.
@@ -145,15 +149,15 @@ impl Budget {
     /// Returns the number of requests that the members of the budget have in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.0.slots.used().records
+        self.0.requests.used().records
     }
 
     fn buffer(&self) -> &Arc<Shares> {
         &self.0.buffer
     }
 
-    fn slots(&self) -> &Arc<Shares> {
-        &self.0.slots
+    fn requests(&self) -> &Arc<Shares> {
+        &self.0.requests
     }
 }
 

@@ -13,7 +13,7 @@ use crate::record::FailureReason;
 #[derive(Debug)]
 pub(super) struct Membership {
     member: Arc<Member>,
-    slot: PermitState,
+    request: PermitState,
     /// Capacity for the next record. A producer's driver does not use it.
     capacity: PermitState,
     largest_record: usize,
@@ -55,7 +55,7 @@ impl PermitState {
 impl Membership {
     pub(super) fn new(budget: &Budget) -> Self {
         let member = Member::new(budget);
-        Self { member, slot: PermitState::None, capacity: PermitState::None, largest_record: 0 }
+        Self { member, request: PermitState::None, capacity: PermitState::None, largest_record: 0 }
     }
 
     pub(super) fn member(&self) -> &Arc<Member> {
@@ -79,20 +79,20 @@ impl Membership {
 
 /// Use of the shared budget. Without a budget, everything is granted.
 impl Core {
-    pub(super) fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Membership { member, slot, .. }) = self.membership.as_deref_mut() else {
+    pub(super) fn poll_request_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Membership { member, request, .. }) = self.membership.as_deref_mut() else {
             return Poll::Ready(());
         };
-        slot.poll(cx, || member.acquire_slot())
+        request.poll(cx, || member.acquire_request())
     }
 
-    pub(super) fn take_slot(&mut self) -> Option<MemberPermit> {
-        self.membership.as_mut()?.slot.take()
+    pub(super) fn take_request_permit(&mut self) -> Option<MemberPermit> {
+        self.membership.as_mut()?.request.take()
     }
 
-    pub(super) fn release_slot(&mut self) {
+    pub(super) fn release_request_permit(&mut self) {
         if let Some(membership) = &mut self.membership {
-            membership.slot = PermitState::None;
+            membership.request = PermitState::None;
         }
     }
 

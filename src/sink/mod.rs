@@ -1,5 +1,5 @@
-mod budget;
 mod builder;
+mod coop;
 mod core;
 mod discovery;
 mod drive_skip;
@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 use tracing::trace;
 
-pub(crate) use budget::{poll_units, yield_to_others};
 pub use builder::{DefaultService, SinkBuilder};
+pub(crate) use coop::{poll_units, yield_to_others};
 pub(crate) use core::{Core, Snapshot};
 pub use fatal_policy::FatalPolicy;
 
@@ -327,14 +327,14 @@ where
             if !self.core.pipeline.wants_to_send(now) {
                 break;
             }
-            if self.core.poll_slot(cx).is_pending() {
+            if self.core.poll_request_permit(cx).is_pending() {
                 self.service.release();
                 return Poll::Ready(());
             }
             match self.service.poll(cx) {
                 Poll::Pending => {
-                    // Other sinks can use the slot until the service is ready.
-                    self.core.release_slot();
+                    // Other sinks can use the permit until the service is ready.
+                    self.core.release_request_permit();
                     return Poll::Ready(());
                 }
                 Poll::Ready(Err(error)) => {
@@ -354,17 +354,17 @@ where
                     let request = request.with_shared_label(self.core.shares_label);
                     let entries = request.entries().len();
                     trace!(target: TARGET, ?reason, entries, "request sent");
-                    let slot = self.core.take_slot();
+                    let permit = self.core.take_request_permit();
                     match self.service.call(request) {
-                        Some(call) => self.core.requests.spawn(id, call, slot, &runtime),
+                        Some(call) => self.core.requests.spawn(id, call, permit, &runtime),
                         None => self.core.requests.spawn_panicked(id, &runtime),
                     }
                 }
             }
             *has_sent = true;
         }
-        // The sink has nothing to send, so it releases its places in the queues of shared slots and of a shared service.
-        self.core.release_slot();
+        // The sink has nothing to send, so it releases its places in the queues of a shared budget and of a shared service.
+        self.core.release_request_permit();
         self.service.release();
         Poll::Ready(())
     }

@@ -21,19 +21,19 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Spawns a request, which keeps its slot until it completes.
+    /// Spawns a request, which keeps its permit until it completes.
     pub(super) fn spawn<F, E>(
         &mut self,
         id: RequestId,
         request: F,
-        slot: Option<MemberPermit>,
+        permit: Option<MemberPermit>,
         runtime: &Handle,
     ) where
         F: Future<Output = Result<PutRecordsResponse, E>> + Send + 'static,
         E: Into<BoxError>,
     {
         let request = async move {
-            let _slot = slot;
+            let _permit = permit;
             request.await.map_err(Into::into)
         };
         let task = self.tasks.get_or_insert_default().spawn_on(request, runtime);

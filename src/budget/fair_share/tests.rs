@@ -131,7 +131,7 @@ fn used_reserves_are_not_granted() {
 }
 
 #[test]
-fn part_is_larger_fraction_of_records_and_bytes() {
+fn usage_is_larger_fraction_of_records_and_bytes() {
     let mut shares = shares(2);
     // The reserve is 250 bytes, and the common space 500.
     for _ in 0..5 {
@@ -217,7 +217,7 @@ fn cancelled_waiter_loses_only_its_place() {
 }
 
 #[test]
-fn removed_member_releases_its_part() {
+fn removed_member_releases_its_usage() {
     let mut shares = shares(2);
     shares.fill(0);
     shares.fill(1);

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::Router;
 use super::entry::Clock;
-use super::opener::{Check, Configure, Opener, Spawn, Spawner};
+use super::factory::{Check, Configure, Spawn, Spawner, StreamFactory};
 use super::settings::RouterSettings;
 use super::shared::Shared;
 use super::streams::Streams;
@@ -100,7 +100,7 @@ impl RouterBuilder {
         let spawn = move |builder: SinkBuilder, spawner: &Spawner| {
             Ok(spawner.spawn(builder.build_shared(&client, |service| service)?))
         };
-        self.spawn_opener(Box::new(spawn), Box::new(check))
+        self.spawn_router(Box::new(spawn), Box::new(check))
     }
 
     /// Builds the router with a custom service stack. Each stream uses a clone of it.
@@ -126,10 +126,10 @@ impl RouterBuilder {
             let service = service.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Ok(spawner.spawn(builder.build_with(service)?))
         };
-        self.spawn_opener(Box::new(spawn), Box::new(|_| Ok(())))
+        self.spawn_router(Box::new(spawn), Box::new(|_| Ok(())))
     }
 
-    fn spawn_opener(self, spawn: Spawn, check: Check) -> Result<Router, BuildError> {
+    fn spawn_router(self, spawn: Spawn, check: Check) -> Result<Router, BuildError> {
         let Self { settings, configure, budget } = self;
         settings.validate()?;
         let budget = match budget {
@@ -138,7 +138,7 @@ impl RouterBuilder {
         };
         let spawner = Spawner { runtime: Handle::current(), clock: Clock::start() };
         let table = Streams::new(&settings);
-        let opener = Opener {
+        let factory = StreamFactory {
             #[cfg(feature = "metrics")]
             stream_labels: StreamLabels::new(settings.metric_streams),
             settings: settings.into_shared(),
@@ -149,7 +149,7 @@ impl RouterBuilder {
             spawner,
             on_idle: Arc::new(Notify::new()),
         };
-        Ok(Router(Shared::spawn(table, opener)))
+        Ok(Router(Shared::spawn(table, factory)))
     }
 }
 

@@ -31,35 +31,35 @@ impl Clock {
 
 /// Open stream of a router.
 ///
-/// A call in progress holds the entry, which keeps the stream open. The occupant `T` is the producer. It is built after the
+/// A call in progress holds the entry, which keeps the stream open. `T` is the producer. It is built after the
 /// entry was added to the table, because building it calls code of the user, which must not run while the table is locked.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     stream: StreamId,
     /// Distinguishes the entry from earlier and later ones of the same stream.
     id: u64,
-    occupant: OnceLock<T>,
+    producer: OnceLock<T>,
     last_used: AtomicU64,
 }
 
-/// Content of an [`Entry`].
-pub(super) trait Occupant {
-    /// Returns how the occupant is used. `Idle` is reliable only if no call through the entry is in progress.
-    fn occupancy(&self) -> Occupancy;
+/// Producer of an [`Entry`].
+pub(super) trait StreamProducer {
+    /// Returns how the producer is used. `Idle` is reliable only if no call through the entry is in progress.
+    fn activity(&self) -> Activity;
 
-    /// Returns the time at which the occupant has ended, or 0 before.
+    /// Returns the time at which the producer has ended, or 0 before.
     fn ended_at(&self) -> Nanos;
 
     fn totals(&self) -> Totals;
 
-    /// Asks the occupant to release unused memory if it has been idle since the previous call. Has no effect until the
+    /// Asks the producer to release unused memory if it has been idle since the previous call. Has no effect until the
     /// returned waker is woken.
     fn request_rest(&self) -> Option<Waker>;
 }
 
 /// Use of a stream, which determines whether it can be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occupancy {
+pub(super) enum Activity {
     /// There is a record or a handle.
     InUse,
     Idle,
@@ -75,7 +75,7 @@ pub(super) enum Occupancy {
 
 impl<T> Entry<T> {
     pub(super) fn new(stream: StreamId, id: u64, now: Nanos) -> Self {
-        Self { stream, id, occupant: OnceLock::new(), last_used: AtomicU64::new(now) }
+        Self { stream, id, producer: OnceLock::new(), last_used: AtomicU64::new(now) }
     }
 
     pub(super) fn stream(&self) -> &StreamId {
@@ -86,13 +86,13 @@ impl<T> Entry<T> {
         self.id
     }
 
-    /// Returns the occupant, which is built by the first call.
+    /// Returns the producer, which is built by the first call.
     pub(super) fn get_or_init(&self, build: impl FnOnce() -> T) -> &T {
-        self.occupant.get_or_init(build)
+        self.producer.get_or_init(build)
     }
 
     pub(super) fn get(&self) -> Option<&T> {
-        self.occupant.get()
+        self.producer.get()
     }
 
     pub(super) fn touch(&self, now: Nanos) {
@@ -104,12 +104,12 @@ impl<T> Entry<T> {
     }
 }
 
-impl<T: Occupant> Entry<T> {
-    pub(super) fn occupancy(&self) -> Occupancy {
-        self.get().map_or(Occupancy::Idle, T::occupancy)
+impl<T: StreamProducer> Entry<T> {
+    pub(super) fn activity(&self) -> Activity {
+        self.get().map_or(Activity::Idle, T::activity)
     }
 
-    /// Returns `true` if the occupant has ended, nothing is left in it, and the stream may be opened again.
+    /// Returns `true` if the producer has ended, nothing is left in it, and the stream may be opened again.
     ///
     /// A stopped stream would probably stop again, so it is opened again only after `pause`.
     pub(super) fn can_reopen(&self, now: Nanos, pause: Nanos) -> bool {
@@ -117,10 +117,10 @@ impl<T: Occupant> Entry<T> {
         if ended_at == 0 {
             return false;
         }
-        match self.occupancy() {
-            Occupancy::Closed { is_empty } => is_empty,
-            Occupancy::Stopped { is_empty } => is_empty && now.saturating_sub(ended_at) >= pause,
-            Occupancy::InUse | Occupancy::Idle => false,
+        match self.activity() {
+            Activity::Closed { is_empty } => is_empty,
+            Activity::Stopped { is_empty } => is_empty && now.saturating_sub(ended_at) >= pause,
+            Activity::InUse | Activity::Idle => false,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::entry::{Clock, Nanos, Occupancy, Occupant};
+use super::entry::{Activity, Clock, Nanos, StreamProducer};
 use super::settings::StreamSettings;
 use crate::budget::Budget;
 use crate::build_error::BuildError;
@@ -25,13 +25,13 @@ pub(super) type Configure = Arc<dyn Fn(&StreamId, SinkBuilder) -> SinkBuilder + 
 
 /// Closure that builds the sink of a stream with the shared service, and spawns its driver.
 pub(super) type Spawn =
-    Box<dyn Fn(SinkBuilder, &Spawner) -> Result<OpenStream, BuildError> + Send + Sync>;
+    Box<dyn Fn(SinkBuilder, &Spawner) -> Result<SpawnedProducer, BuildError> + Send + Sync>;
 
 /// Closure that checks whether the shared service can send to a stream.
 pub(super) type Check = Box<dyn Fn(&StreamId) -> Result<(), BuildError> + Send + Sync>;
 
 /// Factory for the producers of the streams.
-pub(super) struct Opener {
+pub(super) struct StreamFactory {
     pub(super) settings: StreamSettings,
     pub(super) configure: Option<Configure>,
     pub(super) budget: Budget,
@@ -53,14 +53,14 @@ pub(super) struct Spawner {
 
 /// Producer of an open stream.
 #[derive(Debug)]
-pub(super) struct OpenStream {
+pub(super) struct SpawnedProducer {
     pub(super) producer: Producer,
     /// Time at which the driver has ended, or 0 before.
     ended_at: Arc<AtomicU64>,
 }
 
 /// Open stream, or the error if its producer was not built.
-pub(super) type Opened = Result<OpenStream, OpenError>;
+pub(super) type BuiltProducer = Result<SpawnedProducer, OpenError>;
 
 #[derive(Debug, Clone)]
 pub(super) enum OpenError {
@@ -70,7 +70,7 @@ pub(super) enum OpenError {
     Closed,
 }
 
-impl Opener {
+impl StreamFactory {
     /// Checks that a stream can be opened, as far as this does not need a producer.
     pub(super) fn check(&self, stream: &StreamId) -> Result<(), BuildError> {
         (self.check)(stream)
@@ -78,7 +78,7 @@ impl Opener {
 
     /// Builds the producer of a stream. This is the only place that builds one, so anything that a stream needs below its
     /// producer, such as a spool, is attached here.
-    pub(super) fn open(&self, stream: &StreamId) -> Opened {
+    pub(super) fn open(&self, stream: &StreamId) -> BuiltProducer {
         let settings = self.settings.of(stream).clone();
         let mut builder = KinesisSink::builder(stream).with_shared_settings(settings);
         if let Some(configure) = &self.configure {
@@ -97,7 +97,7 @@ impl Opener {
 
 impl Spawner {
     /// Converts a sink into a producer, and spawns its driver.
-    pub(super) fn spawn<S>(&self, sink: KinesisSink<S>) -> OpenStream
+    pub(super) fn spawn<S>(&self, sink: KinesisSink<S>) -> SpawnedProducer
     where
         S: PutRecordsService + Send + 'static,
     {
@@ -105,7 +105,7 @@ impl Spawner {
         let ended_at = Arc::new(AtomicU64::new(0));
         let end = EndGuard { ended_at: ended_at.clone(), clock: self.clock };
         self.runtime.spawn(GuardedDriver { driver, _end: end });
-        OpenStream { producer, ended_at }
+        SpawnedProducer { producer, ended_at }
     }
 }
 
@@ -139,17 +139,17 @@ impl Drop for EndGuard {
     }
 }
 
-impl Occupant for Opened {
-    fn occupancy(&self) -> Occupancy {
-        let Ok(OpenStream { producer, .. }) = self else { return Occupancy::Idle };
+impl StreamProducer for BuiltProducer {
+    fn activity(&self) -> Activity {
+        let Ok(SpawnedProducer { producer, .. }) = self else { return Activity::Idle };
         // Must precede `is_idle`, because another handle can send a record before it is dropped.
         let is_only_handle = producer.is_only_handle();
         let is_empty = producer.is_idle();
         match producer.end() {
-            Some(EndReason::Closed) => Occupancy::Closed { is_empty },
-            Some(EndReason::Stopped) => Occupancy::Stopped { is_empty },
-            None if is_empty && is_only_handle => Occupancy::Idle,
-            None => Occupancy::InUse,
+            Some(EndReason::Closed) => Activity::Closed { is_empty },
+            Some(EndReason::Stopped) => Activity::Stopped { is_empty },
+            None if is_empty && is_only_handle => Activity::Idle,
+            None => Activity::InUse,
         }
     }
 
@@ -166,8 +166,8 @@ impl Occupant for Opened {
     }
 }
 
-impl fmt::Debug for Opener {
+impl fmt::Debug for StreamFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener").finish_non_exhaustive()
+        f.debug_struct("StreamFactory").finish_non_exhaustive()
     }
 }

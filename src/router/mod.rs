@@ -111,8 +111,8 @@
 mod builder;
 mod close;
 mod entry;
+mod factory;
 mod maintenance;
-mod opener;
 mod service;
 mod settings;
 mod shared;
@@ -176,8 +176,8 @@ impl Router {
     ///
     /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn send_to(&self, stream: impl AsRef<str>, record: Record) -> Result<(), Error> {
-        match self.0.lease_when_idle(stream.as_ref()).await {
-            Ok(lease) => lease.producer().send(record).await,
+        match self.0.acquire_when_idle(stream.as_ref()).await {
+            Ok(guard) => guard.producer().send(record).await,
             Err(error) => Err(error.with_record(record)),
         }
     }
@@ -195,8 +195,8 @@ impl Router {
     ///
     /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn put_to(&self, stream: impl AsRef<str>, record: Record) -> Result<Receipt, Error> {
-        match self.0.lease_when_idle(stream.as_ref()).await {
-            Ok(lease) => lease.producer().put(record).await,
+        match self.0.acquire_when_idle(stream.as_ref()).await {
+            Ok(guard) => guard.producer().put(record).await,
             Err(error) => Err(error.with_record(record)),
         }
     }
@@ -208,8 +208,8 @@ impl Router {
     /// Returns the same errors as [`send_to`](Self::send_to). If `send_to` would wait, the kind is
     /// [`Full`](crate::ErrorKind::Full) or [`TooManyStreams`](crate::ErrorKind::TooManyStreams).
     pub fn try_send_to(&self, stream: impl AsRef<str>, record: Record) -> Result<(), Error> {
-        match self.0.lease(stream.as_ref()) {
-            Ok(lease) => lease.producer().try_send(record),
+        match self.0.acquire(stream.as_ref()) {
+            Ok(guard) => guard.producer().try_send(record),
             Err(error) => Err(error.with_record(record)),
         }
     }
@@ -220,8 +220,8 @@ impl Router {
     ///
     /// Returns the same errors as [`try_send_to`](Self::try_send_to).
     pub fn try_put_to(&self, stream: impl AsRef<str>, record: Record) -> Result<Receipt, Error> {
-        match self.0.lease(stream.as_ref()) {
-            Ok(lease) => lease.producer().try_put(record),
+        match self.0.acquire(stream.as_ref()) {
+            Ok(guard) => guard.producer().try_put(record),
             Err(error) => Err(error.with_record(record)),
         }
     }
@@ -235,7 +235,7 @@ impl Router {
     ///
     /// Returns the same errors as [`try_send_to`](Self::try_send_to), without a record, if the stream cannot be opened.
     pub fn producer(&self, stream: impl AsRef<str>) -> Result<Producer, Error> {
-        self.0.lease(stream.as_ref()).map(|lease| lease.producer().clone())
+        self.0.acquire(stream.as_ref()).map(|guard| guard.producer().clone())
     }
 
     /// Returns the status: the sums over all streams.

@@ -4,10 +4,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::entry::{Clock, Entry, Nanos};
+use super::factory::{BuiltProducer, OpenError, StreamFactory};
 use super::maintenance::{self, Signals};
-use super::opener::{OpenError, Opened, Opener};
 use super::settings::WhenFull;
-use super::streams::{Effects, Excess, Refusal, Streams};
+use super::streams::{Effects, OverflowEnd, Refusal, Streams};
 use crate::budget::Budget;
 use crate::build_error::BuildError;
 use crate::error::Error;
@@ -15,13 +15,13 @@ use crate::producer::Producer;
 use crate::stream::StreamId;
 
 /// Open stream of a router.
-pub(super) type StreamEntry = Arc<Entry<Opened>>;
+pub(super) type StreamEntry = Arc<Entry<BuiltProducer>>;
 
 /// State shared by the handles of a router. Dropping it closes the producers that have no other handles.
 #[derive(Debug)]
 pub(super) struct Shared {
-    streams: RwLock<Streams<Opened>>,
-    opener: Opener,
+    streams: RwLock<Streams<BuiltProducer>>,
+    factory: StreamFactory,
     signals: Arc<Signals>,
     closed: watch::Sender<bool>,
 }
@@ -35,12 +35,12 @@ enum Lookup {
 
 impl Shared {
     /// Creates the state, and spawns the maintenance task.
-    pub(super) fn spawn(streams: Streams<Opened>, opener: Opener) -> Arc<Self> {
-        let signals = Arc::new(Signals::new(opener.on_idle.clone()));
-        let runtime = opener.spawner.runtime.clone();
+    pub(super) fn spawn(streams: Streams<BuiltProducer>, factory: StreamFactory) -> Arc<Self> {
+        let signals = Arc::new(Signals::new(factory.on_idle.clone()));
+        let runtime = factory.spawner.runtime.clone();
         let shared = Arc::new(Self {
             streams: RwLock::new(streams),
-            opener,
+            factory,
             signals: signals.clone(),
             closed: watch::Sender::new(false),
         });
@@ -48,19 +48,19 @@ impl Shared {
         shared
     }
 
-    pub(super) fn streams(&self) -> RwLockReadGuard<'_, Streams<Opened>> {
+    pub(super) fn streams(&self) -> RwLockReadGuard<'_, Streams<BuiltProducer>> {
         // A poisoned lock is ignored, because the table is consistent even after a panic.
         self.streams.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn streams_mut(&self) -> RwLockWriteGuard<'_, Streams<Opened>> {
+    fn streams_mut(&self) -> RwLockWriteGuard<'_, Streams<BuiltProducer>> {
         self.streams.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the table, and applies the effects after it was unlocked.
     pub(super) fn change<R>(
         &self,
-        change: impl FnOnce(&mut Streams<Opened>, Nanos, &mut Effects<Opened>) -> R,
+        change: impl FnOnce(&mut Streams<BuiltProducer>, Nanos, &mut Effects<BuiltProducer>) -> R,
     ) -> R {
         let now = self.now();
         let mut effects = Effects::default();
@@ -72,7 +72,7 @@ impl Shared {
     /// Changes the open streams, and wakes the maintenance task if it must do anything.
     fn change_open<R>(
         &self,
-        change: impl FnOnce(&mut Streams<Opened>, Nanos, &mut Effects<Opened>) -> R,
+        change: impl FnOnce(&mut Streams<BuiltProducer>, Nanos, &mut Effects<BuiltProducer>) -> R,
     ) -> R {
         let (result, wakes) = self.change(|streams, now, effects| {
             let result = change(streams, now, effects);
@@ -90,15 +90,15 @@ impl Shared {
     }
 
     pub(super) fn clock(&self) -> Clock {
-        self.opener.spawner.clock
+        self.factory.spawner.clock
     }
 
     pub(super) fn runtime(&self) -> &Handle {
-        &self.opener.spawner.runtime
+        &self.factory.spawner.runtime
     }
 
     pub(super) fn budget(&self) -> &Budget {
-        &self.opener.budget
+        &self.factory.budget
     }
 
     pub(super) fn when_full(&self) -> WhenFull {
@@ -115,25 +115,25 @@ impl Shared {
     }
 
     /// Returns all open streams whose producers are built. Streams that are being opened are not included.
-    pub(super) fn leases(&self) -> Vec<Lease> {
-        self.leases_of(&self.streams())
+    pub(super) fn acquire_all(&self) -> Vec<StreamGuard> {
+        self.acquire_all_of(&self.streams())
     }
 
-    pub(super) fn leases_of(&self, streams: &Streams<Opened>) -> Vec<Lease> {
+    pub(super) fn acquire_all_of(&self, streams: &Streams<BuiltProducer>) -> Vec<StreamGuard> {
         let built = streams.entries().filter(|entry| matches!(entry.get(), Some(Ok(_))));
-        built.cloned().map(Lease).collect()
+        built.cloned().map(StreamGuard).collect()
     }
 
     /// Returns those of the given streams that are open.
-    pub(super) fn leases_in(&self, streams: &[StreamId]) -> Vec<Lease> {
+    pub(super) fn acquire_open(&self, streams: &[StreamId]) -> Vec<StreamGuard> {
         let open = self.streams();
         let entries = streams.iter().filter_map(|stream| open.peek(stream.as_ref()));
         let built = entries.filter(|entry| matches!(entry.get(), Some(Ok(_))));
-        built.cloned().map(Lease).collect()
+        built.cloned().map(StreamGuard).collect()
     }
 
     /// Closes the table, and returns all open streams. Waiting callers receive an error.
-    pub(super) fn close(&self) -> Vec<Lease> {
+    pub(super) fn close(&self) -> Vec<StreamGuard> {
         let (entries, waiters) = {
             let mut streams = self.streams_mut();
             let waiters = streams.close();
@@ -145,9 +145,9 @@ impl Shared {
         // Waits for the calls that are building a producer, and prevents later ones.
         let has_producer =
             |entry: &StreamEntry| entry.get_or_init(|| Err(OpenError::Closed)).is_ok();
-        let leases = entries.into_iter().filter(has_producer).map(Lease).collect();
+        let guards = entries.into_iter().filter(has_producer).map(StreamGuard).collect();
         self.signals.wake();
-        leases
+        guards
     }
 
     /// Returns an error to waiting callers, because the maintenance task has ended.
@@ -157,15 +157,15 @@ impl Shared {
     }
 
     /// Returns the stream for a call, and opens it if necessary.
-    pub(super) fn lease(&self, stream: &str) -> Result<Lease, Error> {
+    pub(super) fn acquire(&self, stream: &str) -> Result<StreamGuard, Error> {
         match self.lookup(stream, false)? {
             Lookup::Found(entry) => self.build(entry),
             Lookup::Waiting(_) => Err(self.too_many_streams()),
         }
     }
 
-    /// Returns the stream for a call like [`lease`](Self::lease), but waits if no stream is idle.
-    pub(super) async fn lease_when_idle(&self, stream: &str) -> Result<Lease, Error> {
+    /// Returns the stream for a call like [`acquire`](Self::acquire), but waits if no stream is idle.
+    pub(super) async fn acquire_when_idle(&self, stream: &str) -> Result<StreamGuard, Error> {
         let entry = match self.lookup(stream, true)? {
             Lookup::Found(entry) => entry,
             Lookup::Waiting(receiver) => match receiver.await {
@@ -183,29 +183,32 @@ impl Shared {
         self.build(entry)
     }
 
-    /// Returns the stream for a call like [`lease`](Self::lease), but exceeds the maximum number of open streams if no
+    /// Returns the stream for a call like [`acquire`](Self::acquire), but exceeds the maximum number of open streams if no
     /// stream is idle.
-    pub(super) fn lease_beyond(&self, stream: &StreamId) -> Result<(Lease, Option<Excess>), Error> {
-        let (entry, excess) = match self.find(stream.as_ref()) {
+    pub(super) fn acquire_beyond_max(
+        &self,
+        stream: &StreamId,
+    ) -> Result<(StreamGuard, Option<OverflowEnd>), Error> {
+        let (entry, overflow) = match self.find(stream.as_ref()) {
             Some(entry) => (entry, None),
             None => {
-                self.opener.check(stream)?;
+                self.factory.check(stream)?;
                 let opened = self
                     .change_open(|streams, now, effects| streams.open_beyond(stream, now, effects));
                 opened.map_err(|refusal| self.refused(refusal))?
             }
         };
-        Ok((self.build(entry)?, excess))
+        Ok((self.build(entry)?, overflow))
     }
 
     /// Builds the producer of an entry, unless it was built before.
-    fn build(&self, entry: StreamEntry) -> Result<Lease, Error> {
+    fn build(&self, entry: StreamEntry) -> Result<StreamGuard, Error> {
         let build = || {
             let is_closed = self.streams().is_closed();
-            if is_closed { Err(OpenError::Closed) } else { self.opener.open(entry.stream()) }
+            if is_closed { Err(OpenError::Closed) } else { self.factory.open(entry.stream()) }
         };
         let error = match entry.get_or_init(build) {
-            Ok(_) => return Ok(Lease(entry)),
+            Ok(_) => return Ok(StreamGuard(entry)),
             Err(OpenError::Closed) => Error::closed(),
             Err(OpenError::Build(error)) => Error::from(BuildError::clone(error)),
         };
@@ -228,7 +231,7 @@ impl Shared {
         }
         let stream: StreamId = stream.parse().map_err(BuildError::from)?;
         // Must precede `open`, which can close another stream.
-        self.opener
+        self.factory
             .check(&stream)
             .map_err(|error| Error::from(error).with_stream(stream.clone()))?;
         let opened =
@@ -261,9 +264,9 @@ impl Drop for Shared {
 
 /// Use of an open stream by a call, which keeps the stream open.
 #[derive(Debug)]
-pub(super) struct Lease(StreamEntry);
+pub(super) struct StreamGuard(StreamEntry);
 
-impl Lease {
+impl StreamGuard {
     pub(super) fn stream(&self) -> &StreamId {
         self.0.stream()
     }
@@ -271,7 +274,7 @@ impl Lease {
     pub(super) fn producer(&self) -> &Producer {
         match self.0.get() {
             Some(Ok(stream)) => &stream.producer,
-            _ => unreachable!("the producer is built before the lease is created"),
+            _ => unreachable!("the producer is built before the guard is created"),
         }
     }
 }

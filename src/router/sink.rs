@@ -12,8 +12,8 @@ use tokio::task::coop::poll_proceed;
 
 use super::Router;
 use super::close::flush_all;
-use super::shared::{Lease, Shared};
-use super::streams::Excess;
+use super::shared::{Shared, StreamGuard};
+use super::streams::OverflowEnd;
 use crate::error::{Error, ErrorKind};
 use crate::record::Record;
 use crate::stream::StreamId;
@@ -61,7 +61,7 @@ pub struct RouterSink {
     shared: Option<Arc<Shared>>,
     /// `false` once this sink was closed.
     is_open: bool,
-    excess: Excesses,
+    overflow: Overflows,
     flush: Option<Flush>,
     /// Streams to which records were sent since the last flush. The set does not keep them open.
     unflushed: HashSet<StreamId, RandomState>,
@@ -69,11 +69,11 @@ pub struct RouterSink {
 
 /// Bounds that the last record has exceeded.
 #[derive(Default)]
-struct Excesses {
+struct Overflows {
     /// Completes when the stream has capacity again.
     records: Option<CapacityWait>,
     /// Completes when the maximum number of open streams is no longer exceeded.
-    streams: Option<Excess>,
+    streams: Option<OverflowEnd>,
 }
 
 /// Task that waits for the capacity of a stream. A sink that is not polled would otherwise keep the capacity that it has
@@ -106,7 +106,7 @@ impl RouterSink {
         Self {
             is_open: shared.is_some(),
             shared,
-            excess: Excesses::default(),
+            overflow: Overflows::default(),
             flush: None,
             unflushed: HashSet::default(),
         }
@@ -119,26 +119,26 @@ impl RouterSink {
     }
 
     fn send(&mut self, shared: &Shared, stream: &StreamId, record: Record) -> Result<(), Error> {
-        let (lease, excess) = match shared.lease_beyond(stream) {
+        let (guard, overflow) = match shared.acquire_beyond_max(stream) {
             Ok(leased) => leased,
             Err(error) => return Err(error.with_stream(stream.clone()).with_record(record)),
         };
-        if excess.is_some() {
-            self.excess.streams = excess;
+        if overflow.is_some() {
+            self.overflow.streams = overflow;
         }
-        let producer = lease.producer();
+        let producer = guard.producer();
         match producer.try_send(record) {
-            Err(error) if error.kind() == ErrorKind::Full && self.excess.records.is_none() => {
+            Err(error) if error.kind() == ErrorKind::Full && self.overflow.records.is_none() => {
                 let Some(record) = error.into_record() else {
                     unreachable!("`Full` errors contain the record")
                 };
                 let share = producer.accept_beyond_share(record)?;
                 let capacity = producer.wait_for_capacity(share);
-                self.excess.records = Some(CapacityWait(shared.runtime().spawn(capacity)));
+                self.overflow.records = Some(CapacityWait(shared.runtime().spawn(capacity)));
             }
             sent => sent?,
         }
-        self.note_unflushed(shared, lease.stream());
+        self.note_unflushed(shared, guard.stream());
         Ok(())
     }
 
@@ -156,14 +156,14 @@ impl RouterSink {
 
     fn start_flush(&mut self, shared: &Shared) -> Flush {
         let streams: Vec<_> = self.unflushed.drain().collect();
-        let leases = shared.leases_in(&streams);
-        let takes = takes(&leases);
-        Flush { flushed: Box::pin(flush_all(&leases)), streams, takes }
+        let guards = shared.acquire_open(&streams);
+        let takes = takes(&guards);
+        Flush { flushed: Box::pin(flush_all(&guards)), streams, takes }
     }
 }
 
-fn takes(leases: &[Lease]) -> u64 {
-    leases.iter().map(|lease| lease.producer().takes()).sum()
+fn takes(guards: &[StreamGuard]) -> u64 {
+    guards.iter().map(|guard| guard.producer().takes()).sum()
 }
 
 impl Sink<(StreamId, Record)> for RouterSink {
@@ -178,7 +178,7 @@ impl Sink<(StreamId, Record)> for RouterSink {
         if shared.is_closed() {
             return Poll::Ready(Err(Error::closed()));
         }
-        ready!(self.excess.poll(cx));
+        ready!(self.overflow.poll(cx));
         // A source that is always ready must let other tasks run, including the drivers.
         ready!(poll_proceed(cx)).made_progress();
         Poll::Ready(Ok(()))
@@ -202,7 +202,7 @@ impl Sink<(StreamId, Record)> for RouterSink {
                 let is_undelivered = |error: &Error| error.kind() == ErrorKind::Undelivered;
                 // If an earlier flush was dropped, its result can report failed records that have been taken since.
                 let is_outdated = flushed.as_ref().is_err_and(is_undelivered)
-                    && takes(&shared.leases_in(streams)) != *before;
+                    && takes(&shared.acquire_open(streams)) != *before;
                 let streams = std::mem::take(streams);
                 self.flush = None;
                 if is_outdated {
@@ -220,7 +220,7 @@ impl Sink<(StreamId, Record)> for RouterSink {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.is_open = false;
-        self.excess = Excesses::default();
+        self.overflow = Overflows::default();
         let closed = self.as_mut().poll_flush(cx);
         if let Poll::Ready(Ok(())) = closed {
             self.shared = None;
@@ -229,7 +229,7 @@ impl Sink<(StreamId, Record)> for RouterSink {
     }
 }
 
-impl Excesses {
+impl Overflows {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(CapacityWait(task)) = &mut self.records {
             // An error means that the runtime was shut down, which the next call reports.

@@ -76,7 +76,7 @@ impl Shared {
         let budget = self.budget().settings();
         let mut capacity = Buffered::default();
         (capacity.records, capacity.bytes) = (budget.buffer_records, budget.buffer_bytes);
-        let (leases, mut status) = {
+        let (guards, mut status) = {
             // The totals of closed streams must be read together with the open streams, so that each stream counts once.
             let streams = self.streams();
             let status = RouterStatus {
@@ -86,17 +86,17 @@ impl Shared {
                 capacity,
                 ..RouterStatus::default()
             };
-            (self.leases_of(&streams), status)
+            (self.acquire_all_of(&streams), status)
         };
-        status.open_streams = leases.len();
-        for lease in &leases {
-            status.add(&lease.producer().status());
+        status.open_streams = guards.len();
+        for guard in &guards {
+            status.add(&guard.producer().status());
         }
         status
     }
 
     pub(super) fn stream_statuses(&self) -> Vec<Status> {
-        self.leases().iter().map(|lease| lease.producer().status()).collect()
+        self.acquire_all().iter().map(|guard| guard.producer().status()).collect()
     }
 
     pub(super) fn stream_status(&self, stream: &str) -> Option<Status> {

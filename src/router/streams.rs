@@ -8,7 +8,7 @@ use std::task::Waker;
 use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
 
-use super::entry::{Entry, Nanos, Occupancy, Occupant};
+use super::entry::{Activity, Entry, Nanos, StreamProducer};
 use super::settings::{RouterSettings, WhenFull};
 use super::status::add_totals;
 use super::waiters::{Caller, Waiter, Waiters};
@@ -29,7 +29,7 @@ const MAX_SWEEP_INTERVAL: Nanos = 60 * 1_000_000_000;
 /// Times are arguments, and never decrease. Effects outside of the table are collected in [`Effects`].
 #[derive(Debug)]
 pub(super) struct Streams<T> {
-    open: HashMap<StreamId, Slot<T>, RandomState>,
+    open: HashMap<StreamId, Row<T>, RandomState>,
     /// Streams by their last use. A key is refreshed only when it is read, so it can be too early.
     by_use: BTreeMap<Key, StreamId>,
     waiters: Waiters<T>,
@@ -48,7 +48,7 @@ pub(super) struct Streams<T> {
 }
 
 #[derive(Debug)]
-struct Slot<T> {
+struct Row<T> {
     entry: Arc<Entry<T>>,
     key: Key,
     /// Time at which the stream was first seen idle since its last use.
@@ -69,7 +69,7 @@ pub(super) enum Refusal {
 }
 
 /// Signal that the maximum number of open streams is no longer exceeded.
-pub(super) type Excess = oneshot::Receiver<()>;
+pub(super) type OverflowEnd = oneshot::Receiver<()>;
 
 /// Effects of a change of the table. They can run code of the user, so the caller applies them after it has unlocked the
 /// table.
@@ -106,7 +106,7 @@ impl<T> Effects<T> {
     }
 }
 
-impl<T: Occupant> Streams<T> {
+impl<T: StreamProducer> Streams<T> {
     pub(super) fn new(settings: &RouterSettings) -> Self {
         Self {
             open: HashMap::default(),
@@ -151,7 +151,7 @@ impl<T: Occupant> Streams<T> {
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry<T>>> {
-        self.open.values().map(|slot| &slot.entry)
+        self.open.values().map(|row| &row.entry)
     }
 
     /// Returns the entry of an open stream. Returns `None` if the stream is to be opened again.
@@ -163,7 +163,7 @@ impl<T: Occupant> Streams<T> {
 
     /// Returns the entry of an open stream for a query, which is not a use of the stream.
     pub(super) fn peek(&self, stream: &str) -> Option<&Arc<Entry<T>>> {
-        self.open.get(stream).map(|slot| &slot.entry)
+        self.open.get(stream).map(|row| &row.entry)
     }
 
     /// Returns the entry of a stream, and opens the stream if necessary.
@@ -179,9 +179,9 @@ impl<T: Occupant> Streams<T> {
             return Ok(entry);
         }
         // A caller that does not wait must not overtake those that wait.
-        let has_slot =
+        let has_room =
             self.waiters.front().is_none() && self.make_room(now, self.max_streams, effects);
-        if has_slot { Ok(self.insert(stream, now, effects)) } else { Err(Refusal::Full) }
+        if has_room { Ok(self.insert(stream, now, effects)) } else { Err(Refusal::Full) }
     }
 
     /// Opens a stream like [`open`](Self::open), but exceeds the maximum if no stream is idle. If the maximum is exceeded,
@@ -191,12 +191,12 @@ impl<T: Occupant> Streams<T> {
         stream: &StreamId,
         now: Nanos,
         effects: &mut Effects<T>,
-    ) -> Result<(Arc<Entry<T>>, Option<Excess>), Refusal> {
+    ) -> Result<(Arc<Entry<T>>, Option<OverflowEnd>), Refusal> {
         match self.open(stream, now, effects) {
             Err(Refusal::Full) if self.when_full == WhenFull::Evict => {
                 let entry = self.insert(stream, now, effects);
-                let excess = self.open.len() > self.max_streams && self.is_served;
-                Ok((entry, excess.then(|| self.waiters.push_excess())))
+                let overflow = self.open.len() > self.max_streams && self.is_served;
+                Ok((entry, overflow.then(|| self.waiters.push_overflow())))
             }
             opened => Ok((opened?, None)),
         }
@@ -223,8 +223,8 @@ impl<T: Occupant> Streams<T> {
         if self.is_closed {
             return Err(Refusal::Closed);
         }
-        let Some(slot) = self.open.get(stream) else { return Ok(None) };
-        let entry = slot.entry.clone();
+        let Some(row) = self.open.get(stream) else { return Ok(None) };
+        let entry = row.entry.clone();
         entry.touch(now);
         if !entry.can_reopen(now, self.idle_timeout) {
             return Ok(Some(entry));
@@ -239,8 +239,8 @@ impl<T: Occupant> Streams<T> {
         self.opened += 1;
         let key = (now, id);
         let entry = Arc::new(Entry::new(stream.clone(), id, now));
-        let slot = Slot { entry: entry.clone(), key, idle_since: None };
-        self.open.insert(stream.clone(), slot);
+        let row = Row { entry: entry.clone(), key, idle_since: None };
+        self.open.insert(stream.clone(), row);
         self.by_use.insert(key, stream.clone());
         for caller in self.waiters.take(stream) {
             effects.served.push((caller, entry.clone()));
@@ -250,16 +250,16 @@ impl<T: Occupant> Streams<T> {
 
     /// Removes an entry unless it was removed before.
     pub(super) fn remove(&mut self, entry: &Arc<Entry<T>>, effects: &mut Effects<T>) {
-        let is_same = |slot: &Slot<T>| slot.entry.id() == entry.id();
+        let is_same = |row: &Row<T>| row.entry.id() == entry.id();
         if !self.open.get(entry.stream()).is_some_and(is_same) {
             return;
         }
-        let Some(slot) = self.open.remove(entry.stream()) else { return };
-        self.by_use.remove(&slot.key);
-        if let Some(occupant) = slot.entry.get() {
-            add_totals(&mut self.closed_totals, &occupant.totals());
+        let Some(row) = self.open.remove(entry.stream()) else { return };
+        self.by_use.remove(&row.key);
+        if let Some(producer) = row.entry.get() {
+            add_totals(&mut self.closed_totals, &producer.totals());
         }
-        effects.closed.push(slot.entry);
+        effects.closed.push(row.entry);
     }
 
     /// Closes idle streams until fewer than `max` are open. Returns `false` if there are not enough.
@@ -283,18 +283,18 @@ impl<T: Occupant> Streams<T> {
         while evicted.is_none()
             && let Some((key, stream)) = self.by_use.pop_first()
         {
-            let Some(slot) = self.open.get_mut(&stream) else { continue };
-            let used = slot.entry.last_used();
+            let Some(row) = self.open.get_mut(&stream) else { continue };
+            let used = row.entry.last_used();
             if used > key.0 {
-                slot.key = (used, key.1);
-                self.by_use.insert(slot.key, stream);
-            } else if is_closable(slot, now, self.idle_timeout) {
-                evicted = Some(slot.entry.clone());
+                row.key = (used, key.1);
+                self.by_use.insert(row.key, stream);
+            } else if is_closable(row, now, self.idle_timeout) {
+                evicted = Some(row.entry.clone());
             } else {
                 // Counts as a use, so that the next search examines the other streams first.
-                slot.entry.touch(now);
-                slot.key = (now, key.1);
-                in_use.push((slot.key, stream));
+                row.entry.touch(now);
+                row.key = (now, key.1);
+                in_use.push((row.key, stream));
             }
         }
         self.by_use.extend(in_use);
@@ -311,14 +311,14 @@ impl<T: Occupant> Streams<T> {
         while let Some(waiter) = self.waiters.front() {
             let max = match waiter {
                 Waiter::Open(_) => self.max_streams,
-                Waiter::Excess(_) => self.max_streams + 1,
+                Waiter::Overflow(_) => self.max_streams + 1,
             };
             if !self.make_room(now, max, effects) {
                 return;
             }
             match self.waiters.pop() {
                 Some(Waiter::Open(stream)) => drop(self.insert(&stream, now, effects)),
-                Some(Waiter::Excess(signal)) => effects.signals.push(signal),
+                Some(Waiter::Overflow(signal)) => effects.signals.push(signal),
                 None => return,
             }
         }
@@ -349,12 +349,12 @@ impl<T: Occupant> Streams<T> {
         for _ in 0..SWEEP_ENTRIES {
             let (&key, stream) = self.by_use.range(next..).next()?;
             next = (key.0, key.1 + 1);
-            let Some(slot) = self.open.get_mut(stream) else { continue };
-            if examine(slot, now, self.idle_timeout) {
-                let entry = slot.entry.clone();
+            let Some(row) = self.open.get_mut(stream) else { continue };
+            if examine(row, now, self.idle_timeout) {
+                let entry = row.entry.clone();
                 self.remove(&entry, effects);
-            } else if let Some(occupant) = slot.entry.get() {
-                effects.resting.extend(occupant.request_rest());
+            } else if let Some(producer) = row.entry.get() {
+                effects.resting.extend(producer.request_rest());
             }
         }
         Some(next)
@@ -374,36 +374,36 @@ impl<T: Occupant> Streams<T> {
 }
 
 /// Returns `true` if no call is in progress. The caller has exclusive access to the table, so no call can begin.
-fn is_unused<T>(slot: &mut Slot<T>) -> bool {
+fn is_unused<T>(row: &mut Row<T>) -> bool {
     // `get_mut` also makes the effects of ended calls visible.
-    Arc::get_mut(&mut slot.entry).is_some()
+    Arc::get_mut(&mut row.entry).is_some()
 }
 
 /// Returns `true` if a stream can be closed without losing records or interrupting calls.
-fn is_closable<T: Occupant>(slot: &mut Slot<T>, now: Nanos, pause: Nanos) -> bool {
-    let is_unused = is_unused(slot);
-    match slot.entry.occupancy() {
+fn is_closable<T: StreamProducer>(row: &mut Row<T>, now: Nanos, pause: Nanos) -> bool {
+    let is_unused = is_unused(row);
+    match row.entry.activity() {
         // A stopped stream is then opened again before its pause has ended, so that it keeps no other stream closed.
-        Occupancy::Idle | Occupancy::Stopped { is_empty: true } => is_unused,
-        _ => slot.entry.can_reopen(now, pause),
+        Activity::Idle | Activity::Stopped { is_empty: true } => is_unused,
+        _ => row.entry.can_reopen(now, pause),
     }
 }
 
 /// Notes whether a stream is idle. Returns `true` if its timeout has expired.
-fn examine<T: Occupant>(slot: &mut Slot<T>, now: Nanos, timeout: Nanos) -> bool {
-    let is_unused = is_unused(slot);
-    match slot.entry.occupancy() {
-        Occupancy::Closed { .. } | Occupancy::Stopped { .. } => slot.entry.can_reopen(now, timeout),
-        Occupancy::Idle if is_unused => {
-            let used = slot.entry.last_used();
-            let since = *slot.idle_since.insert(match slot.idle_since {
+fn examine<T: StreamProducer>(row: &mut Row<T>, now: Nanos, timeout: Nanos) -> bool {
+    let is_unused = is_unused(row);
+    match row.entry.activity() {
+        Activity::Closed { .. } | Activity::Stopped { .. } => row.entry.can_reopen(now, timeout),
+        Activity::Idle if is_unused => {
+            let used = row.entry.last_used();
+            let since = *row.idle_since.insert(match row.idle_since {
                 Some(since) if since >= used => since,
                 _ => now,
             });
             now - since >= timeout
         }
-        Occupancy::Idle | Occupancy::InUse => {
-            slot.idle_since = None;
+        Activity::Idle | Activity::InUse => {
+            row.idle_since = None;
             false
         }
     }

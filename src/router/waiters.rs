@@ -5,7 +5,7 @@ use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
 
 use super::entry::Entry;
-use super::streams::Excess;
+use super::streams::OverflowEnd;
 use crate::stream::StreamId;
 
 /// Queue of callers that wait until a stream is idle. Callers that wait for the same stream share one place in the queue.
@@ -23,7 +23,7 @@ pub(super) enum Waiter {
     /// Callers that wait until this stream can be opened.
     Open(StreamId),
     /// Sink that has exceeded the maximum number of streams, and waits until the maximum is no longer exceeded.
-    Excess(oneshot::Sender<()>),
+    Overflow(oneshot::Sender<()>),
 }
 
 impl<T> Default for Waiters<T> {
@@ -51,9 +51,9 @@ impl<T> Waiters<T> {
         receiver
     }
 
-    pub(super) fn push_excess(&mut self) -> Excess {
+    pub(super) fn push_overflow(&mut self) -> OverflowEnd {
         let (signal, receiver) = oneshot::channel();
-        self.enqueue(Waiter::Excess(signal));
+        self.enqueue(Waiter::Overflow(signal));
         receiver
     }
 
@@ -104,6 +104,6 @@ fn is_cancelled<T>(
             }
             is_cancelled
         }
-        Waiter::Excess(signal) => signal.is_closed(),
+        Waiter::Overflow(signal) => signal.is_closed(),
     }
 }

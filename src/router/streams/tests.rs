@@ -8,19 +8,19 @@ use super::*;
 
 const SECOND: Nanos = 1_000_000_000;
 
-/// Occupant whose use the test sets. Counts how often it is examined.
+/// Producer whose activity the test sets. Counts how often it is examined.
 #[derive(Debug, Clone)]
 struct Fake {
-    occupancy: Arc<Mutex<Occupancy>>,
+    activity: Arc<Mutex<Activity>>,
     ended_at: Arc<AtomicU64>,
     examined: Arc<AtomicUsize>,
     rest_requests: Arc<AtomicUsize>,
 }
 
-impl Occupant for Fake {
-    fn occupancy(&self) -> Occupancy {
+impl StreamProducer for Fake {
+    fn activity(&self) -> Activity {
         self.examined.fetch_add(1, Ordering::Relaxed);
-        *self.occupancy.lock().unwrap()
+        *self.activity.lock().unwrap()
     }
 
     fn ended_at(&self) -> Nanos {
@@ -74,14 +74,14 @@ impl Table {
         let opened = self.streams.open(&id(stream), self.now, &mut effects);
         self.apply(effects);
         if let Ok(entry) = &opened {
-            occupy(entry);
+            fake_of(entry);
         }
         opened
     }
 
-    /// Opens a stream that stays in use until the returned occupant is changed.
+    /// Opens a stream that stays in use until the returned producer is changed.
     fn open(&mut self, stream: &str) -> Fake {
-        occupy(&self.open_entry(stream).unwrap())
+        fake_of(&self.open_entry(stream).unwrap())
     }
 
     fn open_beyond(&mut self, stream: &str) -> Option<oneshot::Receiver<()>> {
@@ -89,14 +89,14 @@ impl Table {
         let mut effects = Effects::default();
         let opened = self.streams.open_beyond(&id(stream), self.now, &mut effects);
         self.apply(effects);
-        let (entry, excess) = opened.unwrap();
-        occupy(&entry);
-        excess
+        let (entry, overflow) = opened.unwrap();
+        fake_of(&entry);
+        overflow
     }
 
     fn open_idle(&mut self, stream: &str) -> Fake {
         let fake = self.open(stream);
-        fake.set(Occupancy::Idle);
+        fake.set(Activity::Idle);
         fake
     }
 
@@ -126,9 +126,9 @@ impl Table {
 
     fn check(&self) {
         assert_eq!(self.streams.open.len(), self.streams.by_use.len());
-        for (stream, slot) in &self.streams.open {
-            assert_eq!(self.streams.by_use.get(&slot.key), Some(stream));
-            assert!(slot.key.0 <= slot.entry.last_used(), "a key is later than the last use");
+        for (stream, row) in &self.streams.open {
+            assert_eq!(self.streams.by_use.get(&row.key), Some(stream));
+            assert!(row.key.0 <= row.entry.last_used(), "a key is later than the last use");
         }
         assert_eq!(
             self.streams.opened(),
@@ -138,9 +138,9 @@ impl Table {
     }
 }
 
-fn occupy(entry: &Entry<Fake>) -> Fake {
+fn fake_of(entry: &Entry<Fake>) -> Fake {
     let new = || Fake {
-        occupancy: Arc::new(Mutex::new(Occupancy::InUse)),
+        activity: Arc::new(Mutex::new(Activity::InUse)),
         ended_at: Arc::default(),
         examined: Arc::default(),
         rest_requests: Arc::default(),
@@ -149,12 +149,12 @@ fn occupy(entry: &Entry<Fake>) -> Fake {
 }
 
 impl Fake {
-    fn set(&self, occupancy: Occupancy) {
-        *self.occupancy.lock().unwrap() = occupancy;
+    fn set(&self, activity: Activity) {
+        *self.activity.lock().unwrap() = activity;
     }
 
-    fn end(&self, occupancy: Occupancy, now: Nanos) {
-        self.set(occupancy);
+    fn end(&self, activity: Activity, now: Nanos) {
+        self.set(activity);
         self.ended_at.store(now, Ordering::Relaxed);
     }
 }
@@ -218,13 +218,13 @@ fn waiters_are_served_in_order() {
     let mut c_again = table.streams.wait(&id("c")).unwrap();
     table.serve();
     assert!(c.try_recv().is_err());
-    b.set(Occupancy::Idle);
+    b.set(Activity::Idle);
     assert_eq!(table.open_entry("e").unwrap_err(), Refusal::Full, "a new call cannot overtake");
     table.serve();
     let entry = c.try_recv().unwrap();
     assert!(Arc::ptr_eq(&entry, &c_again.try_recv().unwrap()), "both wait for one stream");
     assert!(d[0].try_recv().is_err());
-    a.set(Occupancy::Idle);
+    a.set(Activity::Idle);
     table.serve();
     let entries = d.each_mut().map(|waiter| waiter.try_recv().unwrap());
     assert!(Arc::ptr_eq(&entries[0], &entries[1]));
@@ -238,13 +238,13 @@ fn cancelled_waiter_opens_no_stream() {
     let a = table.open("a");
     drop(table.streams.wait(&id("b")).unwrap());
     let mut c = table.streams.wait(&id("c")).unwrap();
-    a.set(Occupancy::Idle);
+    a.set(Activity::Idle);
     table.serve();
     assert!(c.try_recv().is_ok());
     assert_eq!(table.open_streams(), ["c"]);
     drop(table.streams.wait(&id("d")).unwrap());
     drop(c);
-    occupy(table.streams.peek("c").unwrap()).set(Occupancy::Idle);
+    fake_of(table.streams.peek("c").unwrap()).set(Activity::Idle);
     table.open("e");
     assert_eq!(table.closed, ["a", "c"], "no waiter is left to be overtaken");
 }
@@ -268,13 +268,13 @@ fn cancelled_waiters_do_not_accumulate() {
 fn excess_ends_when_stream_is_evicted() {
     let mut table = Table::evicting(1);
     let a = table.open("a");
-    let mut excess = table.open_beyond("b").expect("the maximum is exceeded");
+    let mut overflow = table.open_beyond("b").expect("the maximum is exceeded");
     assert!(table.open_beyond("b").is_none(), "`b` is open already");
     table.serve();
-    assert!(excess.try_recv().is_err());
-    a.set(Occupancy::Idle);
+    assert!(overflow.try_recv().is_err());
+    a.set(Activity::Idle);
     table.serve();
-    assert_eq!(excess.try_recv(), Ok(()));
+    assert_eq!(overflow.try_recv(), Ok(()));
     assert_eq!(table.open_streams(), ["b"]);
 }
 
@@ -284,7 +284,7 @@ fn excess_of_dropped_sink_ends() {
     let a = table.open("a");
     drop(table.open_beyond("b"));
     assert!(table.streams.must_serve());
-    a.set(Occupancy::Idle);
+    a.set(Activity::Idle);
     table.serve();
     assert_eq!(table.open_streams(), ["b"]);
     assert!(!table.streams.must_serve());
@@ -309,7 +309,7 @@ fn failed_search_is_not_repeated_immediately() {
     let examined = |fake: &Fake| fake.examined.load(Ordering::Relaxed);
     let total: usize = streams.iter().map(examined).sum();
     assert!(total <= 4_000, "{total} examinations for 1,000 calls");
-    streams[7].set(Occupancy::Idle);
+    streams[7].set(Activity::Idle);
     table.now += SECOND / 1_000;
     table.open("more");
     assert_eq!(table.closed, ["7"]);
@@ -337,7 +337,7 @@ fn idle_time_begins_at_end_of_use() {
     for seconds in 1..=20 {
         table.sweep_at(seconds);
     }
-    a.set(Occupancy::Idle);
+    a.set(Activity::Idle);
     for seconds in 21..29 {
         table.sweep_at(seconds);
         assert!(table.closed.is_empty(), "{seconds} s");
@@ -393,13 +393,13 @@ fn stopped_stream_is_reopened_after_timeout() {
     let mut table = Table::evicting(10);
     let stopped = table.open("a");
     table.sweep_at(1);
-    stopped.end(Occupancy::Stopped { is_empty: false }, table.now);
+    stopped.end(Activity::Stopped { is_empty: false }, table.now);
     for seconds in [2, 8, 9, 100] {
         table.sweep_at(seconds);
         let entry = table.open_entry("a").unwrap();
-        assert!(Arc::ptr_eq(&occupy(&entry).examined, &stopped.examined), "records are left");
+        assert!(Arc::ptr_eq(&fake_of(&entry).examined, &stopped.examined), "records are left");
     }
-    stopped.set(Occupancy::Stopped { is_empty: true });
+    stopped.set(Activity::Stopped { is_empty: true });
     assert!(table.streams.get("a", table.now).is_none());
     let reopened = table.open("a");
     assert!(!Arc::ptr_eq(&reopened.examined, &stopped.examined));
@@ -411,7 +411,7 @@ fn stopped_stream_is_not_reopened_early() {
     let mut table = Table::evicting(1);
     let stopped = table.open("a");
     table.sweep_at(1);
-    stopped.end(Occupancy::Stopped { is_empty: true }, table.now);
+    stopped.end(Activity::Stopped { is_empty: true }, table.now);
     for seconds in 2..9 {
         table.sweep_at(seconds);
         assert!(table.streams.get("a", table.now).is_some(), "{seconds} s");
@@ -425,9 +425,9 @@ fn stopped_stream_is_not_reopened_early() {
 fn stopped_stream_is_evicted_for_other() {
     let mut table = Table::evicting(1);
     let stopped = table.open("a");
-    stopped.end(Occupancy::Stopped { is_empty: false }, table.now);
+    stopped.end(Activity::Stopped { is_empty: false }, table.now);
     assert_eq!(table.open_entry("b").unwrap_err(), Refusal::Full, "it has records");
-    stopped.set(Occupancy::Stopped { is_empty: true });
+    stopped.set(Activity::Stopped { is_empty: true });
     table.open("b");
     assert_eq!(table.closed, ["a"]);
 }
@@ -436,10 +436,10 @@ fn stopped_stream_is_evicted_for_other() {
 fn closed_producer_is_replaced_once_empty() {
     let mut table = Table::evicting(10);
     let closed = table.open("a");
-    closed.end(Occupancy::Closed { is_empty: false }, table.now);
+    closed.end(Activity::Closed { is_empty: false }, table.now);
     let entry = table.open_entry("a").unwrap();
-    assert!(Arc::ptr_eq(&occupy(&entry).examined, &closed.examined));
-    closed.set(Occupancy::Closed { is_empty: true });
+    assert!(Arc::ptr_eq(&fake_of(&entry).examined, &closed.examined));
+    closed.set(Activity::Closed { is_empty: true });
     assert!(table.streams.get("a", table.now).is_none());
     table.open("a");
     assert_eq!(table.closed, ["a"]);
@@ -466,9 +466,9 @@ fn abandoned_table_lets_no_caller_wait() {
     drop(table.streams.abandon());
     assert!(matches!(waiter.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(table.streams.wait(&id("b")).unwrap_err(), Refusal::Abandoned);
-    assert!(table.open_beyond("c").is_none(), "the excess would never end");
-    a.set(Occupancy::Idle);
-    occupy(table.streams.peek("c").unwrap()).set(Occupancy::Idle);
+    assert!(table.open_beyond("c").is_none(), "the overflow would never end");
+    a.set(Activity::Idle);
+    fake_of(table.streams.peek("c").unwrap()).set(Activity::Idle);
     table.open("d");
     assert_eq!(table.closed, ["a", "c"]);
 }
@@ -480,7 +480,7 @@ fn random_uses_keep_table_consistent() {
         let max = rng.usize(1..6);
         let mut table = Table::evicting(max);
         let mut waiters = Vec::new();
-        let mut excesses = Vec::new();
+        let mut overflows = Vec::new();
         for _ in 0..300 {
             let stream = rng.u32(0..10).to_string();
             table.now += rng.u64(0..SECOND);
@@ -491,23 +491,23 @@ fn random_uses_keep_table_consistent() {
                         waiters.extend(table.streams.wait(&id(&stream)));
                     }
                 }
-                3 => excesses.extend(table.open_beyond(&stream)),
+                3 => overflows.extend(table.open_beyond(&stream)),
                 4 => waiters.truncate(rng.usize(0..=waiters.len())),
-                5 => excesses.truncate(rng.usize(0..=excesses.len())),
+                5 => overflows.truncate(rng.usize(0..=overflows.len())),
                 6 => table.sweep_at(table.now / SECOND + 1),
                 _ => table.serve(),
             }
             for entry in table.streams.entries() {
                 if rng.u32(0..4) == 0 {
-                    let states = [Occupancy::InUse, Occupancy::Idle];
-                    occupy(entry).set(states[rng.usize(0..2)]);
+                    let states = [Activity::InUse, Activity::Idle];
+                    fake_of(entry).set(states[rng.usize(0..2)]);
                 }
             }
             waiters.retain_mut(|waiter| waiter.try_recv().is_err());
         }
         for _ in 0..20 {
             for entry in table.streams.entries() {
-                occupy(entry).set(Occupancy::Idle);
+                fake_of(entry).set(Activity::Idle);
             }
             table.now += SECOND;
             table.serve();

@@ -48,7 +48,8 @@ enum Next {
     },
 }
 
-/// Closes idle streams, lets those that stay open release unused memory, and serves waiting callers. Ends when the router was closed or dropped.
+/// Closes idle streams, lets those that stay open release unused memory, and serves waiting callers. Ends when the router
+/// was closed or dropped.
 pub(super) async fn run(shared: Weak<Shared>, signals: Arc<Signals>) {
     let task = TaskGuard(shared);
     let mut maintenance = Maintenance::default();

@@ -206,6 +206,8 @@ mod parse_error;
 mod pipeline;
 mod service_ext;
 mod sink;
+#[cfg(feature = "spool")]
+mod spool;
 mod watch;
 
 pub mod aggregate;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum LogError {
-    /// Another process, or another log of this process, uses the directory.
+    /// The directory is used by another process, or by another log of this process.
     #[error("spool {} is used by another process or sink", path.display())]
     Locked {
         /// Directory of the spool.
@@ -105,6 +105,20 @@ pub(crate) enum LogEvent {
     },
     /// A write failed. The segment was closed, and later records are written to a new segment.
     SegmentAbandoned {
+        /// Segment file.
+        path: PathBuf,
+        /// Error of the operating system.
+        error: io::Error,
+    },
+    /// The footer of a segment could not be written. The segment is scanned when the log is opened again.
+    SealFailed {
+        /// Segment file.
+        path: PathBuf,
+        /// Error of the operating system.
+        error: io::Error,
+    },
+    /// A segment could not be opened for reading. Its records are kept, and can be read later.
+    ReadFailed {
         /// Segment file.
         path: PathBuf,
         /// Error of the operating system.

@@ -1,28 +1,46 @@
 //! Log of a spool: segments, acknowledgements, recovery.
 //!
-//! A log has no threads and no clock, and uses files only through [`Files`].
+//! A log has no threads and no clock, and uses files only through [`Files`]. The format of the files is described in
+//! `docs/spool.md`.
+//!
+//! Only the newest segment is written to. Records are appended to it with one write each time, and are durable after
+//! the next [`sync`](Log::sync). Before a new segment is started, the previous one is synced and sealed, so only the
+//! newest segment contains unsynced records. Their frames are kept in memory, because a failed sync may discard them.
 
+mod acknowledge;
+mod ages;
+mod append;
+mod damage;
 mod error;
+mod inspect;
+mod open;
+mod ranges;
+mod read;
+mod scan;
+mod segment;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod types;
+mod window;
 
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
 pub(crate) use super::format::SpooledRecord;
 pub(crate) use error::{AppendError, Cause, Damage, LogError, LogEvent};
+pub(crate) use inspect::{inspect, verify};
+pub(crate) use read::Cursor;
+pub(crate) use types::{Appended, LogInfo, LogSettings, LogStats, Recovered, SegmentInfo};
 
 use super::files::Files;
-
-/// Settings of a log.
-#[derive(Debug, Clone)]
-pub(crate) struct LogSettings {
-    /// Maximum size of segments and acknowledgements on disk, in bytes. At least 1 MiB.
-    pub(crate) max_bytes: u64,
-    /// Size of a segment in bytes. It is limited to a quarter of `max_bytes`.
-    pub(crate) segment_bytes: u64,
-    /// Keeps records in memory until they are synced, so that they can be written again if a sync fails.
-    pub(crate) keeps_unsynced: bool,
-    /// Verifies all records in [`Log::open`], which returns an error if any is damaged.
-    pub(crate) strict: bool,
-}
+use ages::Ages;
+use damage::SetAside;
+use segment::{ACK_SUFFIX, SEGMENT_SUFFIX, Segment};
+use sync::Move;
+use window::Window;
 
 /// Result of [`Log::open`].
 #[derive(Debug)]
@@ -33,177 +51,78 @@ pub(crate) struct Opened<F: Files> {
     pub(crate) recovered: Recovered,
 }
 
-/// Contents of a spool when it was opened.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Recovered {
-    /// Number of unacknowledged records.
-    pub(crate) records: u64,
-    /// Size of the unacknowledged records on disk, estimated from the mean size in their segments.
-    pub(crate) bytes: u64,
-    /// Size of incomplete writes at the end of segments, which were cut.
-    pub(crate) torn_bytes: u64,
-    /// Damage that was found. Damaged frames in sealed segments are found only when they are read.
-    pub(crate) damage: Vec<Damage>,
-}
-
-/// Result of [`Log::append`].
-#[derive(Debug)]
-pub(crate) struct Appended {
-    /// Sequence number of the first record that was appended. The others follow consecutively.
-    pub(crate) first: u64,
-    /// Number of records that were appended.
-    pub(crate) count: usize,
-    /// Reason why not all records were appended.
-    pub(crate) stopped: Option<AppendError>,
-}
-
-/// Position from which records are read.
-#[derive(Debug, Clone)]
-pub(crate) struct Cursor {
-    /// Sequence number of the next record.
-    seq: u64,
-}
-
-impl Cursor {
-    /// Returns the sequence number from which the next read starts.
-    pub(crate) fn seq(&self) -> u64 {
-        self.seq
-    }
-}
-
-/// State of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct LogStats {
-    /// Size of segments, including preallocated space, and of acknowledgements, in bytes.
-    pub(crate) disk_bytes: u64,
-    /// Number of unacknowledged records.
-    pub(crate) records: u64,
-    /// Size of the unacknowledged records on disk, estimated from the mean size in their segments.
-    pub(crate) bytes: u64,
-    /// Lower bound of the time at which the oldest unacknowledged record was accepted, in milliseconds since the Unix
-    /// epoch.
-    pub(crate) oldest_accepted_at_ms: Option<u64>,
-    /// Number of damaged places found since the log was opened.
-    pub(crate) damaged_frames: u64,
-    /// Number of records lost by damage since the log was opened.
-    pub(crate) damaged_records: u64,
-    /// Number of segments.
-    pub(crate) segments: usize,
-    /// Size of the records that are kept until the next sync, in bytes.
-    pub(crate) unsynced_bytes: u64,
-}
-
 /// Append-only log of records with acknowledgements in any order.
-#[derive(Debug)]
 pub(crate) struct Log<F: Files> {
     files: F,
     settings: LogSettings,
+    /// Segments by the sequence number of their first record.
+    segments: BTreeMap<u64, Segment>,
+    /// Newest segment, if it can be appended to.
+    active: Option<Active<F::File>>,
+    /// Frames of the newest segment that are not synced.
+    unsynced: Vec<u8>,
+    /// Records that are written to a new segment, because their sync failed.
+    moving: Option<Move>,
+    next_seq: u64,
+    next_segment_id: u64,
+    /// Number of unacknowledged records.
+    unacked: u64,
+    ages: Ages,
+    /// Whether files were created, renamed, or removed since the last sync of the directory.
+    entries_dirty: bool,
+    /// Segments with acknowledgements that are not in their file, and segments to be removed.
+    dirty_acks: BTreeSet<u64>,
+    /// Acknowledgement files with unsynced writes.
+    unsynced_acks: BTreeSet<u64>,
+    /// Acknowledgement files that are open, most recently used last.
+    ack_files: Vec<(u64, F::File)>,
+    /// Acknowledgement files of removed segments, with their sizes. A segment must not reappear without its acknowledgements after a
+    /// crash, so the files are removed when the removal of the segments is durable.
+    orphaned_acks: Vec<(u64, u64)>,
+    /// Segment that is being read, with its identifier.
+    reader: Option<(u64, F::File)>,
+    window: Window,
+    full: bool,
+    /// Whether the last write of acknowledgements failed, so that the failure is reported once.
+    acks_failing: bool,
+    events: Vec<LogEvent>,
+    damaged_frames: u64,
+    damaged_records: u64,
+    /// Files with damaged bytes. `None` until the first damage.
+    set_aside: Option<SetAside>,
+    rng: fastrand::Rng,
+}
+
+/// Segment that is appended to.
+#[derive(Debug)]
+struct Active<File> {
+    file: File,
+    first: u64,
+    /// Offset at which the last frame ends at the latest. The space for the footer is behind it.
+    frames_limit: u64,
+    /// Sequence number after the last synced record, and the offset after it.
+    synced_next: u64,
+    synced_end: u64,
 }
 
 impl<F: Files> Log<F> {
-    /// Opens the log in a directory and locks the directory.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the directory is locked by another owner, if it cannot be read or written, if it contains a
-    /// segment of an unknown version, or, with strict settings, if it is damaged.
-    pub(crate) fn open(_files: F, _settings: LogSettings) -> Result<Opened<F>, LogError> {
-        todo!()
-    }
-
-    /// Appends a prefix of `records`. They are durable after the next sync.
-    ///
-    /// `count` is less than the number of records only if `stopped` has a reason. Call `append` again with the rest,
-    /// for example when space is available.
-    pub(crate) fn append(&mut self, _records: &[SpooledRecord]) -> Appended {
-        todo!()
-    }
-
-    /// Makes all appended records, and all acknowledgements, durable.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if appended records could not be made durable, even in a new segment. They are kept, and the
-    /// next sync writes them to another new segment.
-    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
-        todo!()
-    }
-
-    /// Makes all appended records durable, but not the acknowledgements.
-    ///
-    /// # Errors
-    ///
-    /// See [`sync`](Self::sync).
-    pub(crate) fn sync_records(&mut self) -> Result<(), LogError> {
-        todo!()
-    }
-
-    /// Returns `true` if the unsynced records have more than 8 MiB, so that a sync is due before its time.
-    pub(crate) fn sync_is_due(&self) -> bool {
-        todo!()
-    }
-
-    /// Returns `true` if a sync, or writing acknowledgements, has something to do.
-    pub(crate) fn is_dirty(&self) -> bool {
-        todo!()
-    }
-
-    /// Acknowledges records, in memory. Sequence numbers that do not exist, and records that were acknowledged before,
-    /// are ignored.
-    pub(crate) fn acknowledge(&mut self, _records: Range<u64>) {
-        todo!()
-    }
-
-    /// Writes acknowledgements, without a sync, and removes segments whose records are all acknowledged.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first error. Acknowledgements that could not be written are written by the next call.
-    pub(crate) fn write_acks(&mut self) -> Result<(), LogError> {
-        todo!()
-    }
-
-    /// Returns a cursor at the oldest unacknowledged record.
-    pub(crate) fn cursor(&self) -> Cursor {
-        todo!()
-    }
-
-    /// Returns a cursor at the first unacknowledged record whose sequence number is `seq` or greater.
-    pub(crate) fn cursor_at(&self, seq: u64) -> Cursor {
-        Cursor { seq }
-    }
-
-    /// Reads unacknowledged records in the order of their sequence numbers.
-    ///
-    /// Stops after `max_records` records, or when their data and keys have `max_bytes` bytes or more. An empty result
-    /// means that the cursor is at the end of the log.
-    pub(crate) fn read(
-        &mut self,
-        _cursor: &mut Cursor,
-        _max_records: usize,
-        _max_bytes: usize,
-    ) -> Vec<(u64, SpooledRecord)> {
-        todo!()
-    }
-
     /// Returns the sequence number of the next record that is appended.
     pub(crate) fn next_seq(&self) -> u64 {
-        todo!()
+        self.next_seq
     }
 
     /// Returns the sequence number up to which (exclusive) records are durable.
     pub(crate) fn synced_seq(&self) -> u64 {
-        todo!()
+        match (&self.moving, &self.active) {
+            (Some(moving), _) => moving.synced_next,
+            (None, Some(active)) if self.has_unsynced() => active.synced_next,
+            (None, _) => self.next_seq,
+        }
     }
 
     /// Returns the events since the last call.
     pub(crate) fn take_events(&mut self) -> Vec<LogEvent> {
-        todo!()
-    }
-
-    /// Returns the state of the log. The cost is proportional to the number of partially acknowledged segments.
-    pub(crate) fn stats(&self) -> LogStats {
-        todo!()
+        std::mem::take(&mut self.events)
     }
 
     /// Returns `true` if the last append found the log or the disk full and no segment was removed since.
@@ -211,72 +130,74 @@ impl<F: Files> Log<F> {
     /// If the disk is full, space can become available at any time, so call [`append`](Self::append) again after a
     /// while.
     pub(crate) fn is_full(&self) -> bool {
-        todo!()
+        self.full
     }
 
-    /// Makes everything durable, seals the last segment, and releases the lock.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if records or acknowledgements could not be made durable. The lock is released in any case.
-    pub(crate) fn close(self) -> Result<(), LogError> {
-        todo!()
+    /// Returns the state of the log. The cost is proportional to the number of segments.
+    pub(crate) fn stats(&self) -> LogStats {
+        LogStats {
+            disk_bytes: self.disk_bytes(),
+            records: self.unacked,
+            bytes: self.segments.values().map(Segment::unacked_bytes).sum(),
+            oldest_accepted_at_ms: self
+                .oldest_unacked()
+                .and_then(|seq| self.ages.accepted_at_ms(seq)),
+            damaged_frames: self.damaged_frames,
+            damaged_records: self.damaged_records,
+            segments: self.segments.len(),
+            unsynced_bytes: self.unsynced.len() as u64,
+        }
+    }
+
+    /// Returns the size of segments and acknowledgements, including reserved space.
+    fn disk_bytes(&self) -> u64 {
+        let segments = self.segments.values().map(|segment| segment.file_bytes + segment.ack_end);
+        let orphaned_acks = self.orphaned_acks.iter().map(|(_, bytes)| bytes);
+        segments.chain(orphaned_acks.copied()).sum()
+    }
+
+    fn oldest_unacked(&self) -> Option<u64> {
+        if self.unacked == 0 {
+            return None;
+        }
+        self.segments.values().find_map(|segment| segment.first_unacked(segment.first))
+    }
+
+    fn new_segment_id(&mut self) -> u64 {
+        self.next_segment_id += 1;
+        self.next_segment_id
+    }
+
+    /// Returns the path of a file, for messages.
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    fn error(&self, action: &'static str, name: &str, source: io::Error) -> LogError {
+        LogError::Io { action, path: self.path(name), source }
     }
 }
 
-/// Segment of a spool, for an inspection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SegmentInfo {
-    /// Sequence number of the first record, which is the name of the file.
-    pub(crate) first: u64,
-    /// Number of records, including the missing ones.
-    pub(crate) records: u64,
-    /// Number of records that are neither acknowledged nor missing.
-    pub(crate) unacknowledged: u64,
-    /// Size of the file in bytes.
-    pub(crate) bytes: u64,
-    /// Whether the segment has a valid footer.
-    pub(crate) sealed: bool,
-    /// Time at which the oldest record was accepted, in milliseconds since the Unix epoch.
-    pub(crate) oldest_accepted_at_ms: Option<u64>,
+impl<F: Files> fmt::Debug for Log<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("path", &self.files.path())
+            .field("settings", &self.settings)
+            .field("next_seq", &self.next_seq)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
 }
 
-/// Result of [`inspect`] and [`verify`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct LogInfo {
-    /// Segments, oldest first.
-    pub(crate) segments: Vec<SegmentInfo>,
-    /// Number of unacknowledged records.
-    pub(crate) records: u64,
-    /// Size of segments and acknowledgements on disk, in bytes.
-    pub(crate) disk_bytes: u64,
-    /// Size of incomplete writes at the end of segments, which are cut when the log is opened.
-    pub(crate) torn_bytes: u64,
-    /// Number of files with damaged bytes that were set aside.
-    pub(crate) damaged_files: u64,
-    /// Size of the files with damaged bytes.
-    pub(crate) damaged_file_bytes: u64,
-    /// Damage that was found. An inspection finds only damage of headers, footers, and acknowledgements.
-    pub(crate) damage: Vec<Damage>,
+/// Returns `true` if the error means that the disk or the quota is full.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Reads the index of a log, without a lock and without changing anything.
-///
-/// Takes time proportional to the number of segments, and reads unsealed segments. While another process uses the log,
-/// the result is approximate.
-///
-/// # Errors
-///
-/// Returns an error if the directory or its files cannot be read, or have an unknown version.
-pub(crate) fn inspect<F: Files>(_files: &F) -> Result<LogInfo, LogError> {
-    todo!()
-}
-
-/// Reads and checks all records of a log, without a lock and without changing anything.
-///
-/// # Errors
-///
-/// Returns an error if the directory or its files cannot be read, or have an unknown version. Damage is no error.
-pub(crate) fn verify<F: Files>(_files: &F) -> Result<LogInfo, LogError> {
-    todo!()
+/// Copies an error that is both returned and reported as an event.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
+    }
 }

@@ -1,8 +1,9 @@
 //! Durable spool: records that were accepted are kept on disk until they are delivered.
 
-// The worker uses these modules.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, reason = "the worker uses these modules")]
 
 mod files;
 mod format;
+#[cfg(test)]
+mod fuzz_corpus;
 mod log;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::buffered::{BufferedRecord, FAILED, ShareId};
+use super::departures::Departures;
 use super::entry::QueuedEntry;
 use super::flush::FlushReason;
 use super::samples::{MetricsGranularity, Samples};
@@ -19,6 +20,8 @@ pub(crate) struct Ledger {
     unsettled_bytes: usize,
     failed: Size,
     change: BufferChange,
+    /// `None` unless the sink has a spool.
+    departures: Option<Box<Departures>>,
     last_request: Option<Arc<RequestSummary>>,
     granularity: MetricsGranularity,
     /// `None` if there are no samples.
@@ -110,6 +113,7 @@ impl Ledger {
             unsettled_bytes: 0,
             failed: Size::default(),
             change: BufferChange::default(),
+            departures: None,
             last_request: None,
             granularity: MetricsGranularity::of(settings),
             samples: None,
@@ -148,6 +152,7 @@ impl Ledger {
         self.totals.delivered_bytes += bytes as u64;
         self.unsettled_bytes -= bytes;
         self.change.settle(record);
+        self.count_departed(record.seq);
         if let Some(samples) = self.samples_mut() {
             samples.record_delivered(record, now);
         }
@@ -175,6 +180,26 @@ impl Ledger {
     pub(super) fn count_kept(&mut self, bytes: usize) {
         self.failed.add_record(bytes);
         self.change.failed.add_record(bytes);
+    }
+
+    /// Counts a record that has left the pipeline for good, if the departures are recorded.
+    #[inline]
+    pub(super) fn count_departed(&mut self, seq: u64) {
+        if let Some(departures) = &mut self.departures {
+            departures.add(seq);
+        }
+    }
+
+    /// Begins to record which records leave the pipeline.
+    #[cfg(any(feature = "spool", test))]
+    pub(crate) fn record_departures(&mut self) {
+        self.departures.get_or_insert_default();
+    }
+
+    /// Returns the records that have left the pipeline, if they are recorded.
+    #[cfg(any(feature = "spool", test))]
+    pub(crate) fn departures_mut(&mut self) -> Option<&mut Departures> {
+        self.departures.as_deref_mut()
     }
 
     pub(super) fn count_withdrawn(&mut self, record: &BufferedRecord) {

@@ -19,6 +19,8 @@ mod backlog;
 mod backoff;
 mod buffered;
 mod classifier;
+#[cfg_attr(not(feature = "spool"), allow(dead_code, reason = "only a spool acknowledges records"))]
+mod departures;
 mod entry;
 mod flush;
 mod health;

@@ -98,10 +98,13 @@ impl Settlement {
                 (Err(undelivered), Some(handler)) => handler.put(undelivered),
                 (Err(undelivered), None) => Some(undelivered),
             };
-            if let Some(undelivered) = left {
-                ledger.count_kept(undelivered.record.size());
-                failed.unreported = Some(undelivered.reason.clone());
-                failed.kept.push((seq, undelivered));
+            match left {
+                Some(undelivered) => {
+                    ledger.count_kept(undelivered.record.size());
+                    failed.unreported = Some(undelivered.reason.clone());
+                    failed.kept.push((seq, undelivered));
+                }
+                None => ledger.count_departed(seq),
             }
         }
         failed.kept.len() - kept_before
@@ -141,8 +144,9 @@ impl Settlement {
         let Failed { unoffered, kept: mut taken, .. } =
             self.failed.take().map(|failed| *failed).unwrap_or_default();
         taken.extend(unoffered);
-        for (_, undelivered) in &taken {
+        for (seq, undelivered) in &taken {
             ledger.count_taken(undelivered.record.size());
+            ledger.count_departed(*seq);
         }
         for mut record in unsettled {
             ledger.count_withdrawn(&record);

@@ -2,6 +2,7 @@
 
 mod aggregation;
 mod bisection;
+mod departures;
 mod failures;
 mod flush;
 mod health;

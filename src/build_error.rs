@@ -76,6 +76,21 @@ pub enum BuildError {
          `with_stream_info`, or aggregate per key"
     )]
     NoListShards,
+    /// The spool cannot be opened.
+    ///
+    /// Requires the feature `spool`.
+    #[cfg(feature = "spool")]
+    #[error(transparent)]
+    Spool(#[from] crate::spool::SpoolError),
+    /// The spool [drops the oldest records](crate::spool::WhenFull::DropOldest), but the sink has no dead-letter handler.
+    ///
+    /// Requires the feature `spool`.
+    #[cfg(feature = "spool")]
+    #[error(
+        "a spool that drops the oldest records needs a dead-letter handler: set one with `with_dead_letters`, or set \
+         `when_full` to `WhenFull::Wait`"
+    )]
+    NoDeadLetters,
     /// A simulated stream cannot be changed as requested.
     ///
     /// Requires the feature `sim`.

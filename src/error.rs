@@ -26,7 +26,7 @@ use crate::stream::StreamId;
 ///
 /// | kind | accepted records |
 /// |---|---|
-/// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed), [`TooManyStreams`](ErrorKind::TooManyStreams) | not affected |
+/// | [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidPartitionKey`](ErrorKind::InvalidPartitionKey), [`Full`](ErrorKind::Full), [`Closed`](ErrorKind::Closed), [`TooManyStreams`](ErrorKind::TooManyStreams), [`SpoolFull`](ErrorKind::SpoolFull), [`NeedsProducer`](ErrorKind::NeedsProducer) | not affected |
 /// | [`Refused`](ErrorKind::Refused) | stay in the sink |
 /// | [`Undelivered`](ErrorKind::Undelivered) | failed records are kept until `take_failed` returns them; [`close`](crate::Producer::close) returns them [in the error](Self::into_undelivered) |
 /// | [`Stopped`](ErrorKind::Stopped), [`Abandoned`](ErrorKind::Abandoned) | [`close`](crate::Producer::close) returns the remaining records [in the error](Self::into_undelivered) |
@@ -121,6 +121,10 @@ pub enum ErrorKind {
     /// The router has the [maximum number](crate::router::RouterSettings::max_streams) of open streams, and none of them
     /// can be closed.
     TooManyStreams,
+    /// The disk space of the [spool](crate::SinkBuilder::with_spool) is used up, and the spool refuses records.
+    SpoolFull,
+    /// A sink with a [spool](crate::SinkBuilder::with_spool) was used without a producer.
+    NeedsProducer,
 }
 
 /// Reason why a record was not accepted.
@@ -137,6 +141,18 @@ pub(crate) enum Rejection {
         reason: FailureReason,
     },
     Abandoned,
+    #[cfg(feature = "spool")]
+    SpoolFull,
+}
+
+impl Rejection {
+    /// Returns `true` if `start_send` or `call` returns the record, and not `poll_ready` an error.
+    pub(crate) fn is_full_spool(&self) -> bool {
+        #[cfg(feature = "spool")]
+        return matches!(self, Self::SpoolFull);
+        #[cfg(not(feature = "spool"))]
+        false
+    }
 }
 
 impl From<RecordError> for Rejection {
@@ -179,6 +195,11 @@ impl Error {
         Self::new(ErrorKind::Undelivered, Cause::Failure(reason)).with_count(count)
     }
 
+    #[cfg(feature = "spool")]
+    pub(crate) fn needs_producer() -> Self {
+        Self::new(ErrorKind::NeedsProducer, Cause::None)
+    }
+
     pub(crate) fn too_many_streams(max: usize) -> Self {
         Self::new(ErrorKind::TooManyStreams, Cause::MaxStreams(max))
     }
@@ -192,6 +213,8 @@ impl Error {
             Rejection::Record(error) => {
                 let kind = match error {
                     RecordError::TooLarge { .. } => ErrorKind::RecordTooLarge,
+                    #[cfg(feature = "spool")]
+                    RecordError::ExceedsSegment { .. } => ErrorKind::RecordTooLarge,
                     RecordError::EmptyPartitionKey | RecordError::PartitionKeyTooLong { .. } => {
                         ErrorKind::InvalidPartitionKey
                     }
@@ -204,6 +227,8 @@ impl Error {
             Rejection::Stopped(error) => Self::new(ErrorKind::Stopped, Cause::Attempt(error)),
             Rejection::Undelivered { count, reason } => Self::failed(count, reason),
             Rejection::Abandoned => Self::abandoned(),
+            #[cfg(feature = "spool")]
+            Rejection::SpoolFull => Self::new(ErrorKind::SpoolFull, Cause::None),
         }
     }
 
@@ -378,6 +403,12 @@ impl fmt::Display for Error {
                 )
             }
             (ErrorKind::TooManyStreams, _) => f.write_str("too many streams are open"),
+            (ErrorKind::SpoolFull, _) => {
+                f.write_str("spool is full; make space on the disk, or send the record again later")
+            }
+            (ErrorKind::NeedsProducer, _) => f.write_str(
+                "sink with a spool cannot be used directly; call `spawn` or `into_producer`",
+            ),
         }
     }
 }

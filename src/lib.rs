@@ -206,8 +206,6 @@ mod parse_error;
 mod pipeline;
 mod service_ext;
 mod sink;
-#[cfg(feature = "spool")]
-mod spool;
 mod watch;
 
 pub mod aggregate;
@@ -225,6 +223,8 @@ pub mod settings;
 pub mod shard;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "spool")]
+pub mod spool;
 pub mod status;
 pub mod stream;
 pub mod timeout;

@@ -281,6 +281,12 @@ pub(crate) enum RecordError {
          limits.record_bytes if the stream allows it"
     )]
     TooLarge { bytes: usize, limit: usize },
+    #[cfg(feature = "spool")]
+    #[error(
+        "record is {bytes} bytes with its partition key, but a segment of the spool holds at most {limit}; raise \
+         segment_bytes or max_bytes of the spool"
+    )]
+    ExceedsSegment { bytes: usize, limit: usize },
     #[error(
         "partition key is empty; use 1 to {MAX_PARTITION_KEY_CHARS} characters, or a random key"
     )]

@@ -26,6 +26,8 @@ use tokio::sync::watch;
 use crate::pipeline::Size;
 use crate::record::AttemptError;
 use crate::service::ErrorCount;
+#[cfg(feature = "spool")]
+use crate::spool::SpoolStatus;
 use crate::stream::StreamId;
 use crate::watch::LazyWatch;
 
@@ -57,15 +59,30 @@ pub struct Status {
     pub last_request: Option<RequestSummary>,
     /// Bounds of the buffer.
     pub capacity: Buffered,
+    /// Status of the [spool](crate::SinkBuilder::with_spool). `None` if there is none.
+    ///
+    /// Requires the feature `spool`.
+    #[cfg(feature = "spool")]
+    pub spool: Option<SpoolStatus>,
 }
 
 impl Status {
     /// Returns `true` if a producer with this status accepts records: the producer is open, its buffer is below its
     /// bounds, and the service does not refuse every request.
     ///
+    /// A producer with a spool accepts records as long as the spool has space, even if the service refuses every request.
+    ///
     /// A health endpoint can report this value as readiness.
     #[must_use]
     pub fn accepts_records(&self) -> bool {
+        #[cfg(feature = "spool")]
+        if let Some(spool) = &self.spool {
+            let is_open = matches!(
+                self.condition,
+                Condition::Working | Condition::Failing { .. } | Condition::Refused { .. }
+            );
+            return is_open && !spool.is_full;
+        }
         let buffered = self.buffered();
         let has_capacity =
             buffered.records < self.capacity.records && buffered.bytes < self.capacity.bytes;
@@ -333,7 +350,7 @@ impl ConditionSender {
 }
 
 #[cfg(feature = "serde")]
-fn seconds<S: serde::Serializer>(
+pub(crate) fn seconds<S: serde::Serializer>(
     duration: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -155,12 +155,16 @@ pub mod names;
 mod service;
 mod shards;
 mod sink;
+#[cfg(feature = "spool")]
+mod spool;
 mod streams;
 
 pub use future::ResponseFuture;
 pub use layer::MetricsLayer;
 pub use service::Metrics;
 pub(crate) use sink::SinkMetrics;
+#[cfg(feature = "spool")]
+pub(crate) use spool::{SpoolMetrics, SpoolSample};
 pub(crate) use streams::{StreamLabel, StreamLabels};
 
 pub use crate::pipeline::MetricsGranularity;

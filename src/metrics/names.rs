@@ -96,6 +96,21 @@ names! {
         "Kinesis records per second that the sink sends to a shard at most";
 }
 
+names! {
+    #[cfg(feature = "spool")]
+    fn describe_spool;
+    gauge Bytes SPOOL_BYTES =
+        "kinesis_sink_spool_bytes": "Size of the spool on disk, with preallocated space";
+    gauge Count SPOOL_RECORDS =
+        "kinesis_sink_spool_records": "Records in the spool that are neither delivered nor taken";
+    gauge Seconds SPOOL_OLDEST_AGE =
+        "kinesis_sink_spool_oldest_age": "Time since the oldest record in the spool was accepted";
+    histogram Seconds SPOOL_SYNC_DURATION =
+        "kinesis_sink_spool_sync_duration": "Duration of a sync of the spool to the disk";
+    counter Count SPOOL_DAMAGED_FRAMES =
+        "kinesis_sink_spool_damaged_frames": "Damaged places found in the spool";
+}
+
 /// Label of every metric: the name of the stream, or [`OTHER_STREAMS`].
 pub const STREAM: &str = "stream";
 /// Value of the label [`STREAM`] that streams of a [router](super#streams-of-a-router) share. It is not a valid stream

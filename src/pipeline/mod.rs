@@ -48,6 +48,8 @@ use tower::BoxError;
 pub use aggregation::{AggregateKey, Aggregation};
 pub(crate) use backlog::LaneId;
 pub(crate) use buffered::{Admission, FAILED, ShareId, UNROUTED, share_of_lane};
+#[cfg(feature = "spool")]
+pub(crate) use departures::Departures;
 pub(crate) use flush::FlushReason;
 pub(crate) use health::{OutageKind, Report, Stage};
 pub(crate) use in_flight::RequestId;
@@ -573,6 +575,52 @@ impl Pipeline {
             self.settlement.fail(record, FailureReason::Refused(error.clone()), &mut self.ledger);
         }
         self.health.clear_fatal();
+    }
+
+    /// Withdraws the unsettled records. Completes the receipts of those that are in the spool, and returns their number.
+    /// Also returns the others, in the order of acceptance, with the failure reason `reason`.
+    #[cfg(feature = "spool")]
+    pub(crate) fn leave_in_spool(
+        &mut self,
+        is_spooled: impl Fn(u64) -> bool,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> FailureReason,
+    ) -> (usize, Vec<Undelivered>) {
+        let (spooled, others) =
+            self.drain().into_iter().partition::<Vec<_>, _>(|record| is_spooled(record.seq));
+        let count = spooled.len();
+        let Self { settlement, ledger, .. } = self;
+        let stays = |last| FailureReason::Spooled { last };
+        drop(complete_receipts(settlement.withdraw_unsettled(spooled, stays, ledger)));
+        (count, settlement.withdraw_unsettled(others, reason, ledger))
+    }
+
+    /// Accepts a record that can never be sent, which fails.
+    #[cfg(feature = "spool")]
+    pub(crate) fn admit_unsendable(
+        &mut self,
+        record: Record,
+        admission: Admission,
+        now: Instant,
+        error: AttemptError,
+    ) {
+        let seq = self.ledger.count_accepted(record.size());
+        let record = record.accepted(self.in_flight.stream());
+        let record = BufferedRecord::new(record, seq, admission, now, &mut self.rng);
+        let reason = FailureReason::Rejected(Arc::new(error));
+        self.settlement.fail(record, reason, &mut self.ledger);
+    }
+
+    /// Returns copies of the unsettled records, in the order of acceptance, with their sequence numbers and the times at
+    /// which they were accepted.
+    #[cfg(feature = "spool")]
+    pub(crate) fn unsettled_records(&self) -> Vec<(u64, Record, Instant)> {
+        let unverified = self.topology.unverified().iter().map(|aggregate| &aggregate.entry);
+        let entries = self.backlog.iter().chain(self.in_flight.entries()).chain(unverified);
+        let members = entries.flat_map(QueuedEntry::members);
+        let copy = |one: &BufferedRecord| (one.seq, one.record().clone(), one.accepted_at);
+        let mut records: Vec<_> = members.map(copy).collect();
+        records.sort_unstable_by_key(|(seq, ..)| *seq);
+        records
     }
 
     /// Hands each record over to its receipt. Returns the records without a receipt in the order of acceptance.

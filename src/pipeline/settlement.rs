@@ -148,12 +148,36 @@ impl Settlement {
             ledger.count_taken(undelivered.record.size());
             ledger.count_departed(*seq);
         }
-        for mut record in unsettled {
-            ledger.count_withdrawn(&record);
-            let last = record.last_error.take();
-            taken.push((record.seq, record.into_undelivered(reason(last), &self.stream)));
-        }
+        taken.extend(self.withdrawn(unsettled, reason, ledger));
         taken.sort_unstable_by_key(|(seq, _)| *seq);
         taken.into_iter().map(|(_, undelivered)| undelivered).collect()
+    }
+
+    /// Withdraws unsettled records, and leaves the failed ones.
+    #[cfg(feature = "spool")]
+    pub(super) fn withdraw_unsettled(
+        &mut self,
+        unsettled: Vec<BufferedRecord>,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> FailureReason,
+        ledger: &mut Ledger,
+    ) -> Vec<Undelivered> {
+        self.withdrawn(unsettled, reason, ledger)
+            .into_iter()
+            .map(|(_, undelivered)| undelivered)
+            .collect()
+    }
+
+    fn withdrawn(
+        &self,
+        unsettled: Vec<BufferedRecord>,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> FailureReason,
+        ledger: &mut Ledger,
+    ) -> Vec<(u64, Undelivered)> {
+        let withdraw = |mut record: BufferedRecord| {
+            ledger.count_withdrawn(&record);
+            let last = record.last_error.take();
+            (record.seq, record.into_undelivered(reason(last), &self.stream))
+        };
+        unsettled.into_iter().map(withdraw).collect()
     }
 }

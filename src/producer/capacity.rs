@@ -38,9 +38,21 @@ pub(super) struct Permit {
     share: ShareId,
     buffer: crate::budget::Permit,
     budget: Option<Box<MemberPermit>>,
+    /// Set to `true` for a record that is written to a spool before it enters the buffer.
+    is_staged: bool,
 }
 
 impl Permit {
+    /// Returns `true` if the record is written to a spool before it enters the buffer.
+    pub(super) fn is_staged(&self) -> bool {
+        self.is_staged
+    }
+
+    #[cfg(feature = "spool")]
+    pub(super) fn staged(self) -> Self {
+        Self { is_staged: true, ..self }
+    }
+
     /// Returns the share to which the permit belongs.
     pub(super) fn share(&self) -> ShareId {
         self.share
@@ -49,11 +61,25 @@ impl Permit {
 
 impl Capacity {
     pub(super) fn new(bounds: Size, member: Option<Arc<Member>>, seed: Option<u64>) -> Self {
-        let shares = Shares::of_buffer(bounds);
+        Self::with_shares(bounds, Arc::new(Shares::of_buffer(bounds)), member, seed)
+    }
+
+    /// Creates the capacity for records that are about to be written to a spool.
+    #[cfg(feature = "spool")]
+    pub(super) fn of_staging(bounds: Size, shares: Arc<Shares>) -> Self {
+        Self::with_shares(bounds, shares, None, None)
+    }
+
+    fn with_shares(
+        bounds: Size,
+        shares: Arc<Shares>,
+        member: Option<Arc<Member>>,
+        seed: Option<u64>,
+    ) -> Self {
         shares.set_members(usize::from(FAILED) + 1, false);
         Self {
             bounds,
-            shares: Arc::new(shares),
+            shares,
             member,
             routes: Routes::new(seed),
             largest_record: AtomicUsize::new(0),
@@ -124,7 +150,7 @@ impl Capacity {
             }
             None => None,
         };
-        Ok(Permit { share, buffer, budget })
+        Ok(Permit { share, buffer, budget, is_staged: false })
     }
 
     /// Waits for a permit. Returns `None` if the producer was closed. Calls `on_budget` when it begins to wait for the
@@ -137,7 +163,7 @@ impl Capacity {
     ) -> Option<Permit> {
         let buffer = self.shares.acquire(share as usize, self.permit_bytes(size)).await.ok()?;
         let Some(member) = &self.member else {
-            return Some(Permit { share, buffer, budget: None });
+            return Some(Permit { share, buffer, budget: None, is_staged: false });
         };
         let mut acquire = member.acquire(size);
         let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut acquire).poll(cx)));
@@ -148,7 +174,8 @@ impl Capacity {
                 acquire.await
             }
         };
-        Some(Permit { share, buffer, budget: Some(Box::new(budget.ok()?)) })
+        let budget = Some(Box::new(budget.ok()?));
+        Some(Permit { share, buffer, budget, is_staged: false })
     }
 
     /// Returns `true` if a record cannot be accepted until failed records are taken: there are no other records, and

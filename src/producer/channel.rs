@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use super::capacity::{Capacity, Permit};
 use super::queue::{Command, Phase, Published, Queue, queued, wake};
 use super::reservation::Reservation;
+use super::spooling::Spooling;
 use super::state::{State, StopReason};
 use crate::budget::{AcquireError, Woken};
 use crate::error::{Error, ErrorKind, Rejection};
 use crate::limits::{DEFAULT_RECORD_BYTES, Limits};
-use crate::pipeline::{Admission, BufferChange, ShareId, Size};
+use crate::pipeline::{Admission, BufferChange, ShareId, Size, UNROUTED};
 use crate::record::{Record, Undelivered};
 use crate::service::StreamCheck;
 use crate::settings::Settings;
@@ -37,6 +38,8 @@ pub(super) struct Channel {
     /// `true` while the sink waits for the stream description or the shard list.
     on_hold: LazyWatch<bool>,
     pub(super) capacity: Capacity,
+    /// `None` if the sink has no spool.
+    pub(super) spooling: Option<Box<Spooling>>,
     /// Notified when the buffer becomes empty.
     pub(super) on_idle: OnceLock<Arc<Notify>>,
     state: LazyWatch<State>,
@@ -76,6 +79,7 @@ impl Channel {
             settings,
             on_hold: LazyWatch::new(|| false),
             capacity,
+            spooling: Spooling::new(sink),
             on_idle: OnceLock::new(),
             state: LazyWatch::new(|| State::Open),
             condition: sink.condition().clone(),
@@ -170,6 +174,9 @@ impl Channel {
         if let Err(error) = limits.check(&record) {
             return Err(self.rejected(record, error));
         }
+        if let Some(Err(error)) = self.spooling.as_ref().map(|spooling| spooling.check(&record)) {
+            return Err(self.rejected(record, error));
+        }
         if on_hold
             && record.size() > self.settings.limits.with_default_record_limit().record_bytes()
         {
@@ -195,7 +202,16 @@ impl Channel {
     }
 
     pub(super) fn refusal(&self) -> Option<Rejection> {
-        self.state.read(State::refusal)
+        let rejection = self.state.read(State::refusal);
+        // A spool accepts records until the service accepts requests again.
+        rejection.filter(|rejection| {
+            self.spooling.is_none() || !matches!(rejection, Rejection::Refused(_))
+        })
+    }
+
+    /// Returns the spool if new records are written to it.
+    fn diverting(&self) -> Option<&Spooling> {
+        self.spooling.as_deref().filter(|spooling| spooling.diverts())
     }
 
     /// Returns a rejection if a record of `size` bytes cannot be accepted until failed records are taken.
@@ -206,14 +222,15 @@ impl Channel {
         is_blocked.then(|| Rejection::Undelivered { count, reason: reason.clone() })
     }
 
-    fn closed_rejection(&self) -> Rejection {
+    pub(super) fn closed_rejection(&self) -> Rejection {
         self.refusal().unwrap_or(Rejection::Closed)
     }
 
     /// Returns the expected size of the next record, which is the size of the largest record so far.
     pub(super) fn expected_bytes(&self) -> usize {
         let default = || self.record_bytes.load(Ordering::Relaxed).min(DEFAULT_RECORD_BYTES);
-        self.capacity.largest_record().unwrap_or_else(default)
+        let staged = self.spooling.as_ref().and_then(|spooling| spooling.largest_record());
+        self.capacity.largest_record().max(staged).unwrap_or_else(default)
     }
 
     /// Reserves a permit for a record without waiting.
@@ -225,15 +242,34 @@ impl Channel {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
+        if let Some(spooling) = self.diverting() {
+            return self.try_reserve_staged(spooling, size);
+        }
         let permit = self.capacity.try_acquire(admission, size);
-        permit.map_err(|error| self.no_permit(error, admission.share, size))
+        permit.or_else(|error| self.reserve_elsewhere(error, admission.share, size))
     }
 
     /// Reserves a permit of a share for a record that is not known yet, without waiting.
     pub(super) fn try_reserve_any(&self, share: ShareId) -> Result<Permit, Rejection> {
         let size = self.expected_bytes();
+        if let Some(spooling) = self.diverting() {
+            return self.try_reserve_staged(spooling, size);
+        }
         let permit = self.capacity.try_acquire_share(share, size);
-        permit.map_err(|error| self.no_permit(error, share, size))
+        permit.or_else(|error| self.reserve_elsewhere(error, share, size))
+    }
+
+    /// Reserves a permit in the spool, if there is one, because the buffer has no capacity.
+    fn reserve_elsewhere(
+        &self,
+        error: AcquireError,
+        share: ShareId,
+        size: usize,
+    ) -> Result<Permit, Rejection> {
+        match &self.spooling {
+            Some(spooling) => self.try_reserve_staged(spooling, size),
+            None => Err(self.no_permit(error, share, size)),
+        }
     }
 
     fn no_permit(&self, error: AcquireError, share: ShareId, size: usize) -> Rejection {
@@ -279,6 +315,9 @@ impl Channel {
         if let Some(reason) = self.refusal() {
             return Err(reason);
         }
+        if let Some(spooling) = &self.spooling {
+            return spooling.acquire(size).await.ok_or_else(|| self.closed_rejection());
+        }
         let wake_driver = || wake(self.queue());
         let mut acquire = pin!(self.capacity.acquire(share, size, wake_driver));
         let first = poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx)));
@@ -307,11 +346,31 @@ impl Channel {
         admission: Admission,
         permit: Permit,
     ) -> Result<(), Error> {
+        if let Some(spooling) = self.spooling.as_ref().filter(|_| permit.is_staged()) {
+            return self.stage(spooling, record, permit);
+        }
         self.enqueue(record, admission, |size| self.capacity.commit(permit, admission.share, size))
+    }
+
+    /// Accepts a record like [`push`](Self::push). If it goes through a spool, waits until it is written.
+    pub(super) async fn push_written(
+        &self,
+        record: Record,
+        admission: Admission,
+        permit: Permit,
+    ) -> Result<(), Error> {
+        match self.spooling.as_ref().filter(|_| permit.is_staged()) {
+            Some(spooling) => self.write(spooling, record, permit).await,
+            None => self.push(record, admission, permit),
+        }
     }
 
     /// Accepts a record that has no permit, although the buffer can be full. Returns the share of the record.
     pub(super) fn push_beyond(&self, record: Record) -> Result<ShareId, Error> {
+        if let Some(spooling) = self.diverting() {
+            self.stage_beyond(spooling, record)?;
+            return Ok(UNROUTED);
+        }
         let admission = self.capacity.admission(&record);
         self.enqueue(record, admission, |size| self.capacity.charge(admission.share, size))?;
         Ok(admission.share)
@@ -329,6 +388,10 @@ impl Channel {
         if queue.phase != Phase::Open {
             drop(queue);
             return Err(self.rejected(record, self.closed_rejection()));
+        }
+        if let Some(spooling) = self.spooling.as_ref().filter(|_| queue.diverts) {
+            drop(queue);
+            return self.stage_beyond(spooling, record);
         }
         let woken = charge(size);
         let record = record.accepted(&self.stream);
@@ -402,8 +465,13 @@ impl Channel {
             let queue = self.queue();
             let is_idle =
                 !queue.busy && queue.commands.is_empty() && queue.phase != Phase::Terminated;
-            if is_idle && self.capacity.is_empty() {
+            let is_spool_empty = self.spooling.as_ref().is_none_or(|spooling| spooling.is_empty());
+            if is_idle && is_spool_empty && self.capacity.is_empty() {
                 return Ok(None);
+            }
+            if let Some(spooling) = self.diverting().filter(|_| queue.phase != Phase::Terminated) {
+                // The queue stays locked, so that the driver does not end in between.
+                return Ok(Some(spooling.flush()));
             }
         }
         let (sender, receiver) = oneshot::channel();
@@ -443,6 +511,7 @@ impl Channel {
             let size = std::mem::take(&mut queue.collected);
             queue.takes += u64::from(!taken.is_empty());
             let woken = self.capacity.release_failed(size);
+            self.acknowledge_collected(&mut queue);
             if size.records > 0 {
                 // The driver must publish its state again, because the published state can still count these records.
                 wake(queue);
@@ -454,6 +523,15 @@ impl Channel {
         wake_all(woken);
         self.notify_if_idle();
         taken
+    }
+
+    /// Acknowledges the failed records that a caller takes from the queue.
+    pub(super) fn acknowledge_collected(&self, queue: &mut Queue) {
+        let seqs = std::mem::take(&mut queue.collected_seqs);
+        if let Some(spooling) = self.spooling.as_ref().filter(|_| !seqs.is_empty()) {
+            // The queue stays locked, so that the spool is not closed in between.
+            spooling.acknowledge(seqs);
+        }
     }
 
     pub(super) fn takes(&self) -> u64 {
@@ -504,12 +582,17 @@ impl Channel {
         }
         queue.phase = Phase::Draining;
         wake(queue);
-        self.capacity.close().wake();
+        match &self.spooling {
+            // The driver needs the capacity for the records that are in the spool.
+            Some(spooling) => spooling.close(),
+            None => self.capacity.close().wake(),
+        }
     }
 
-    /// Returns `true` if no record is buffered and no command is queued.
+    /// Returns `true` if no record is buffered or spooled and no command is queued.
     pub(super) fn is_empty(&self, queue: &Queue) -> bool {
-        self.capacity.is_empty() && queue.commands.is_empty()
+        let is_spool_empty = self.spooling.as_ref().is_none_or(|spooling| spooling.is_empty());
+        self.capacity.is_empty() && queue.commands.is_empty() && is_spool_empty
     }
 
     /// Releases unused memory.
@@ -530,6 +613,10 @@ impl Channel {
     pub(super) fn drop_handles(&self) {
         self.queue().has_handles = false;
         self.close(StopReason::Closed);
+        if let Some(spooling) = self.spooling.as_ref().filter(|spooling| spooling.is_empty()) {
+            // Does not wait for the driver, so that the directory can be opened again soon.
+            spooling.request_release();
+        }
     }
 
     pub(super) fn terminate(&self, reason: StopReason) {
@@ -567,6 +654,8 @@ impl Channel {
             totals,
             last_request: queue.published.last_request.as_ref().map(|summary| (**summary).clone()),
             capacity: self.capacity.bounds().into(),
+            #[cfg(feature = "spool")]
+            spool: self.spooling.as_ref().map(|spooling| spooling.status()),
         };
         status.queued.records += queue.pending.records;
         status.queued.bytes += queue.pending.bytes;

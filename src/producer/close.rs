@@ -14,6 +14,7 @@ impl Channel {
             let mut queue = self.queue();
             let size = std::mem::take(&mut queue.collected);
             let woken = self.capacity.release_failed(size);
+            self.acknowledge_collected(&mut queue);
             let left = queue.ended.as_ref().map_or(0, |ended| ended.left);
             (std::mem::take(&mut queue.undelivered), left, woken)
         };
@@ -25,6 +26,21 @@ impl Channel {
             StopReason::Closed => Error::undelivered_at_close(self.stream.clone()),
         };
         Err(error.with_count(left).with_undelivered(undelivered))
+    }
+
+    /// Lets the spool close, if there is one. The driver must have ended.
+    pub(super) fn start_release(&self) {
+        if let Some(spooling) = &self.spooling {
+            spooling.request_release();
+        }
+    }
+
+    /// Waits until the spool, if there is one, is closed. The driver must have ended.
+    pub(super) async fn released(&self) {
+        if let Some(spooling) = &self.spooling {
+            spooling.request_release();
+            spooling.released().await;
+        }
     }
 
     pub(super) fn is_closing(&self) -> bool {

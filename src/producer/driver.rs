@@ -14,6 +14,7 @@ use tracing::{error, warn};
 
 use super::channel::{Channel, wake_all};
 use super::queue::{Command, Ended, Phase, queued};
+use super::spooling::Intake;
 use super::state::{State, StopReason};
 use crate::error::{Error, RecordCount};
 use crate::pipeline::Size;
@@ -27,18 +28,20 @@ use crate::trace::TARGET;
 /// Maximum number of budget units for commands per poll: half of a task's budget, so that the sink can use the rest.
 const COMMAND_UNITS: usize = 64;
 /// Number of commands that use one unit of the task's budget.
-const UNIT_COMMANDS: usize = 16;
+pub(super) const UNIT_COMMANDS: usize = 16;
 /// Number of commands per poll after which more are expected, because their source has used up its task's budget.
 const BURST_COMMANDS: usize = 128;
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Drained {
-    commands: usize,
-    units: usize,
+pub(super) struct Drained {
+    pub(super) commands: usize,
+    pub(super) units: usize,
     /// `true` if the queue or the inbox may contain more commands, which do not wake the driver.
-    is_partial: bool,
+    pub(super) is_partial: bool,
     /// `true` if the driver was asked to release unused memory.
     rests: bool,
+    is_draining: bool,
+    waiter_bytes: Option<usize>,
 }
 
 /// Future that owns and polls the sink of a [`Producer`](crate::Producer).
@@ -59,17 +62,19 @@ struct Drained {
 /// returns the records that have no receipt.
 #[must_use = "a driver does nothing unless it is polled; spawn it"]
 pub struct Driver<S = DefaultService> {
-    sink: KinesisSink<S>,
-    channel: Arc<Channel>,
+    pub(super) sink: KinesisSink<S>,
+    pub(super) channel: Arc<Channel>,
     policy: FatalPolicy,
+    /// `None` if the sink has no spool.
+    pub(super) intake: Option<Box<Intake>>,
     /// Commands taken from the queue but not executed yet. Usually empty between polls, and kept to reuse its memory.
-    inbox: VecDeque<Command>,
+    pub(super) inbox: VecDeque<Command>,
     /// Pending flushes. Each waits until all records before its position are settled.
-    flushes: Vec<(u64, oneshot::Sender<Result<(), Error>>)>,
+    pub(super) flushes: Vec<(u64, oneshot::Sender<Result<(), Error>>)>,
     /// Size of the records passed to the sink since its state was last published.
     admitted: Size,
     stopped: Option<Arc<AttemptError>>,
-    refused_records: usize,
+    pub(super) refused_records: usize,
     /// Version of the shards that were last published.
     ring_version: u64,
     terminated: bool,
@@ -88,6 +93,7 @@ impl<S> Driver<S> {
         if sink.core.is_closing() {
             channel.close(StopReason::Closed);
         }
+        let intake = Intake::new(&sink.core);
         let snapshot = sink.core.snapshot();
         channel.set_limits(snapshot.limits, !snapshot.is_ready_to_send);
         channel.publish(&snapshot, Size::default());
@@ -95,6 +101,7 @@ impl<S> Driver<S> {
             sink,
             channel,
             policy,
+            intake,
             inbox: VecDeque::new(),
             flushes: Vec::new(),
             admitted: Size::default(),
@@ -133,12 +140,11 @@ impl<S> Driver<S> {
         let mut drained = self.drain_inbox(max_units);
         drained.is_partial = !(takes_all && self.inbox.is_empty());
         drained.rests = rests;
-        self.sink.core.set_waiter(waiter_bytes, self.channel.capacity.waits_for_budget());
+        drained.is_draining = is_draining;
+        drained.waiter_bytes = waiter_bytes;
         // The sink must receive all accepted records before it is closed or aborted.
         if !drained.is_partial {
-            if is_draining {
-                self.sink.core.start_close();
-            }
+            self.start_close_if_drained(is_draining);
             if abort_requested {
                 self.channel.queue().abort_requested = false;
                 self.abort();
@@ -147,7 +153,17 @@ impl<S> Driver<S> {
         drained
     }
 
+    /// Closes the sink if the producer is closing, unless the spool has more records for it.
+    pub(super) fn start_close_if_drained(&mut self, is_draining: bool) {
+        if is_draining && self.is_spool_drained() {
+            self.sink.core.start_close();
+        }
+    }
+
     fn abort(&mut self) {
+        if self.abort_into_spool() {
+            return;
+        }
         let withdrawn = self.sink.take_undelivered();
         let stream = self.sink.core.stream().clone();
         if let Some(last) = withdrawn.last() {
@@ -159,7 +175,7 @@ impl<S> Driver<S> {
         self.channel.queue().undelivered.extend(withdrawn);
     }
 
-    fn drain_inbox(&mut self, max_units: usize) -> Drained {
+    pub(super) fn drain_inbox(&mut self, max_units: usize) -> Drained {
         if self.inbox.is_empty() {
             return Drained::default();
         }
@@ -198,9 +214,11 @@ impl<S> Driver<S> {
     }
 
     /// Moves the failed records from the sink to the channel. The records stay charged until a caller takes them.
-    fn collect_failed(&mut self) {
+    pub(super) fn collect_failed(&mut self) {
+        self.acknowledge();
         self.release();
         let failed = self.sink.core.take_failed();
+        self.acknowledge_collected();
         let taken = mem::take(&mut self.sink.core.change_mut().taken);
         debug_assert_eq!(failed.len(), taken.records);
         self.channel.queue().collect(failed, taken);
@@ -226,6 +244,8 @@ impl<S> Driver<S> {
         let on_hold = !snapshot.is_ready_to_send;
         let state = self.state(&snapshot);
         self.publish_shards();
+        // Must precede the release, so that a producer without records has an empty spool.
+        self.acknowledge();
         self.release();
         self.channel.set_limits(limits, on_hold);
         self.channel.set_state(state);
@@ -233,6 +253,10 @@ impl<S> Driver<S> {
     }
 
     fn publish_shards(&mut self) {
+        // Records of a spool keep their order, so that the buffer cannot be divided between the shards.
+        if self.intake.is_some() {
+            return;
+        }
         let (ring, version) = self.sink.core.ring();
         if mem::replace(&mut self.ring_version, version) != version {
             self.channel.capacity.set_shards(ring);
@@ -301,7 +325,7 @@ impl<S> Driver<S> {
     }
 
     fn try_finish(&mut self) -> bool {
-        if !self.inbox.is_empty() {
+        if !self.inbox.is_empty() || !self.is_spool_drained() {
             return false;
         }
         let Some(failed) = self.sink.core.try_finish() else { return false };
@@ -338,6 +362,7 @@ impl<S> Driver<S> {
     /// Ends the producer. `undelivered` has the records without a receipt, and `returned` also counts the others.
     fn finish(&mut self, undelivered: Vec<Undelivered>, returned: usize, reason: StopReason) {
         self.terminated = true;
+        self.end_spool();
         self.release();
         let snapshot = self.sink.core.snapshot();
         let mut queue = self.channel.queue();
@@ -394,12 +419,16 @@ where
         self.channel.close(StopReason::Refused(cause.clone()));
         self.stopped = Some(cause.clone());
         self.drain_all();
+        if self.stop_into_spool(&cause) {
+            return;
+        }
         if let Some(records) = self.sink.core.refuse(&cause) {
             self.refused_records = records;
         }
     }
 
     fn refuse_flushes(&mut self, error: Error) {
+        self.take_spooled_flushes();
         let kept = error.count();
         let Some(cause) = self.sink.core.refusal().cloned() else { return };
         for (_, reply) in self.flushes.drain(..) {
@@ -424,7 +453,19 @@ where
         if this.terminated {
             return Poll::Ready(());
         }
-        let drained = this.drain_queue(Some(cx.waker().clone()), COMMAND_UNITS);
+        let more_spooled = this.take_spooled(cx.waker());
+        let mut drained = this.drain_queue(Some(cx.waker().clone()), COMMAND_UNITS);
+        if !drained.is_partial {
+            let admitted = this.admit_spooled(cx, COMMAND_UNITS.saturating_sub(drained.units));
+            drained.commands += admitted.commands;
+            drained.units += admitted.units;
+            drained.is_partial =
+                admitted.is_partial || (more_spooled && this.waiting_spooled().is_none());
+            this.drive_diversion();
+            this.start_close_if_drained(drained.is_draining);
+        }
+        let waiter_bytes = drained.waiter_bytes.max(this.waiting_spooled());
+        this.sink.core.set_waiter(waiter_bytes, this.channel.capacity.waits_for_budget());
         // Leaves the rest of the budget to the sink, which yields when the budget is used up.
         let _ = poll_units(cx, drained.units.min(COMMAND_UNITS));
         // A source that has used up its budget sends more later, so a flush now would send a partial request.
@@ -454,7 +495,10 @@ impl<S> Drop for Driver<S> {
         // Must precede `drain_all`, so that no record is accepted after the queue has been drained.
         self.channel.close(StopReason::Abandoned);
         self.drain_all();
-        let (records, undelivered) = self.sink.core.abandon();
+        let (records, undelivered) = match self.abandon_into_spool() {
+            Some(left) => left,
+            None => self.sink.core.abandon(),
+        };
         self.finish(undelivered, records, StopReason::Abandoned);
         if let Some(cause) = &self.stopped {
             self.log_stop(cause, records);

@@ -13,6 +13,7 @@ mod router_access;
 mod routes;
 mod service;
 mod sink;
+mod spooling;
 mod state;
 
 use std::fmt;
@@ -250,6 +251,17 @@ impl Producer {
         self.channel().status()
     }
 
+    /// Returns the number of records that were found in the [spool](crate::SinkBuilder::with_spool) when the sink was
+    /// built. Returns 0 if there is no spool.
+    ///
+    /// The records are sent before new records. Some of them may be in the stream already, see the
+    /// [module](crate::spool#duplicates).
+    #[cfg(feature = "spool")]
+    #[must_use]
+    pub fn recovered(&self) -> u64 {
+        self.channel().spooling.as_ref().map_or(0, |spooling| spooling.recovered())
+    }
+
     /// Returns a watch of the producer's [condition](crate::status::Condition).
     #[must_use]
     pub fn watch(&self) -> ConditionWatch {
@@ -278,7 +290,7 @@ impl Producer {
     /// If the future is dropped before it is ready, the record is not accepted and is dropped.
     pub async fn send(&self, record: Record) -> Result<(), Error> {
         let (record, admission, permit) = self.admit(record).await?;
-        self.channel().push(record, admission, permit)
+        self.channel().push_written(record, admission, permit).await
     }
 
     /// Sends a record, waiting until the buffer has capacity for it, and returns its receipt.
@@ -298,7 +310,8 @@ impl Producer {
     pub async fn put(&self, record: Record) -> Result<Receipt, Error> {
         let (record, admission, permit) = self.admit(record).await?;
         let (record, receipt) = record.tracked();
-        self.channel().push(record, admission, permit).map(|()| receipt)
+        self.channel().push_written(record, admission, permit).await?;
+        Ok(receipt)
     }
 
     /// Tries to send a record without waiting.
@@ -410,7 +423,9 @@ impl Producer {
     /// accepted records. No record is lost: the next call returns the undelivered records.
     pub async fn close(&self) -> Result<(), Error> {
         self.channel().close(StopReason::Closed);
-        self.channel().terminated().await
+        let closed = self.channel().terminated().await;
+        self.channel().released().await;
+        closed
     }
 
     /// Closes the producer, and withdraws the records that are not settled within `deadline`.
@@ -438,7 +453,7 @@ impl Producer {
             Ok(closed) => closed,
             Err(_) => {
                 self.channel().abort();
-                self.channel().terminated().await
+                self.close().await
             }
         }
     }

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 
@@ -30,11 +31,15 @@ pub(super) struct Queue {
     /// `true` while the driver is being polled. It may then have settled records without publishing its state.
     pub(super) busy: bool,
     pub(super) abort_requested: bool,
+    /// Set to `true` while new records are diverted to a spool, so that they do not overtake earlier ones.
+    pub(super) diverts: bool,
     pub(super) published: Published,
     /// Undelivered records that a caller can take.
     pub(super) undelivered: Vec<Undelivered>,
     /// Size of the failed records in `undelivered`. These records keep their permits until a caller takes them.
     pub(super) collected: Size,
+    /// Numbers of the records in `undelivered` in the spool, which are acknowledged when a caller takes them.
+    pub(super) collected_seqs: Vec<Range<u64>>,
     /// Number of calls that have taken at least one record from `undelivered`.
     pub(super) takes: u64,
     pub(super) rest: Rest,

@@ -131,7 +131,9 @@ impl Producer {
     /// Takes the result of a producer that has [ended](Self::ended), with its undelivered records.
     pub(crate) fn take_result(&self) -> Result<(), Error> {
         let ended = unconstrained(self.channel().terminated());
-        ended.now_or_never().unwrap_or(Ok(()))
+        let result = ended.now_or_never().unwrap_or(Ok(()));
+        self.channel().start_release();
+        result
     }
 
     /// Collects the failed records, so that [`take_collected`](Self::take_collected) returns them.

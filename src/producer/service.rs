@@ -65,6 +65,7 @@ impl Service<Record> for Producer {
         Poll::Ready(match ready {
             // For these rejections, `call` returns the record.
             Ok(()) | Err(Rejection::Refused(_) | Rejection::Undelivered { .. }) => Ok(()),
+            Err(rejection) if rejection.is_full_spool() => Ok(()),
             Err(rejection) => Err(Error::rejection(rejection).with_stream(self.stream().clone())),
         })
     }

@@ -114,7 +114,11 @@ impl Sink<Record> for ProducerSink {
         let ready = ready!(this.reservation.poll(&this.channel, cx));
         // A source that is always ready must let other tasks run, including the driver.
         ready!(poll_proceed(cx)).made_progress();
-        Poll::Ready(ready.map_err(|rejection| self.error(rejection)))
+        Poll::Ready(match ready {
+            // `start_send` returns the record.
+            Err(rejection) if rejection.is_full_spool() => Ok(()),
+            ready => ready.map_err(|rejection| self.error(rejection)),
+        })
     }
 
     fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), Error> {

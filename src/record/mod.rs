@@ -156,6 +156,13 @@ impl Record {
         self.extra.as_mut()?.tracker.take()
     }
 
+    /// Adds the receipt of an equal record.
+    #[cfg(feature = "spool")]
+    pub(crate) fn with_tracker(mut self, tracker: Tracker) -> Self {
+        self.extra.get_or_insert_default().tracker = Some(tracker);
+        self
+    }
+
     /// Replaces the data with an equal copy, so that the record shares the memory of the copy.
     pub(crate) fn share_data(&mut self, copy: Bytes) {
         debug_assert!(self.data == copy, "the copy differs from the data");

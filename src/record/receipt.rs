@@ -241,6 +241,19 @@ impl Tracker {
         let _ = self.hand_over(undelivered);
     }
 
+    /// Returns `true` if the receipt was dropped.
+    #[cfg(feature = "spool")]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.settled.is_closed()
+    }
+
+    /// Completes the receipt of a record that is not in a sink.
+    #[cfg(feature = "spool")]
+    pub(crate) fn fail(self, record: Record, stream: StreamId, reason: FailureReason) {
+        // The receipt may have been dropped.
+        let _ = self.hand_over(Undelivered::unsent(record, stream, reason));
+    }
+
     /// Completes the receipt. Returns the record if the receipt was dropped.
     pub(crate) fn hand_over(self, undelivered: Undelivered) -> Result<(), Undelivered> {
         match self.settle(Err(Box::new(undelivered))) {

@@ -109,6 +109,19 @@ impl Undelivered {
         })
     }
 
+    /// Creates an undelivered record that has not been sent.
+    #[cfg(feature = "spool")]
+    pub(crate) fn unsent(record: Record, stream: StreamId, reason: FailureReason) -> Self {
+        Self {
+            record,
+            stream: Some(stream),
+            reason,
+            attempts: 0,
+            may_have_been_written: false,
+            history: Box::default(),
+        }
+    }
+
     /// Returns the record, unchanged since it was accepted.
     #[must_use]
     pub fn record(&self) -> &Record {
@@ -154,9 +167,10 @@ impl Undelivered {
             | FailureReason::AttemptsExhausted { last: error, .. } => Some(error),
             FailureReason::DeadlineExceeded { last, .. }
             | FailureReason::Withdrawn { last }
-            | FailureReason::Abandoned { last } => last.as_deref(),
+            | FailureReason::Abandoned { last }
+            | FailureReason::Spooled { last } => last.as_deref(),
             FailureReason::NotAccepted { error, .. } => Some(error),
-            FailureReason::Dropped => None,
+            FailureReason::Dropped | FailureReason::SpoolFull | FailureReason::SpoolDamaged => None,
         }
     }
 
@@ -239,6 +253,22 @@ pub enum FailureReason {
         /// Error of the service if the service refuses all requests, otherwise the error of the producer.
         error: Arc<AttemptError>,
     },
+    /// The producer has ended, and the record stays in its [spool](crate::SinkBuilder::with_spool). The next sink with
+    /// this spool sends it, so it must not be sent again by the application.
+    ///
+    /// The data and keys of a record that was only on disk are not read for this. Its [record](Undelivered::record) is
+    /// empty.
+    #[non_exhaustive]
+    Spooled {
+        /// Error of the last failed attempt, if any.
+        #[cfg_attr(feature = "serde", serde(default))]
+        last: Option<Arc<AttemptError>>,
+    },
+    /// The [spool](crate::SinkBuilder::with_spool) was full, and drops the oldest records.
+    SpoolFull,
+    /// The record cannot be read, because its place in the [spool](crate::SinkBuilder::with_spool) is damaged. Its
+    /// [record](Undelivered::record) is empty. Only a [receipt](crate::Receipt) returns this reason.
+    SpoolDamaged,
     /// The record was dropped before a sink accepted it. Only a [receipt](crate::Receipt) returns this reason.
     Dropped,
 }
@@ -260,6 +290,15 @@ impl fmt::Display for FailureReason {
             Self::Abandoned { last } => {
                 write!(f, "sink or driver ended before it was settled{}", last_error(last))
             }
+            Self::Spooled { last } => {
+                write!(
+                    f,
+                    "stays in the spool, and is sent after the next start{}",
+                    last_error(last)
+                )
+            }
+            Self::SpoolFull => f.write_str("the spool is full, and drops the oldest records"),
+            Self::SpoolDamaged => f.write_str("the spool is damaged at the place of the record"),
             Self::NotAccepted { error, .. } => write!(f, "not accepted: {error}"),
             Self::Dropped => f.write_str("dropped before a sink accepted it"),
         }
@@ -270,7 +309,7 @@ impl FailureReason {
     /// Returns a code for the reason that can be used in metrics and logs.
     ///
     /// The code is `rejected`, `attempts_exhausted`, `deadline_exceeded`, `refused`, `withdrawn`, `abandoned`,
-    /// `not_accepted`, or `dropped`.
+    /// `not_accepted`, `dropped`, `spooled`, `spool_full`, or `spool_damaged`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -282,6 +321,9 @@ impl FailureReason {
             Self::Abandoned { .. } => "abandoned",
             Self::NotAccepted { .. } => "not_accepted",
             Self::Dropped => "dropped",
+            Self::Spooled { .. } => "spooled",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolDamaged => "spool_damaged",
         }
     }
 }

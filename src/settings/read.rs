@@ -212,6 +212,12 @@ readers! {
     max_request_timeout: Time, "max_request_timeout";
     idle_timeout: Time, "idle_timeout";
     max_streams: Count<usize>, "max_streams";
+    #[cfg(feature = "spool")]
+    spool_max_bytes: Size<u64>, "spool.max_bytes";
+    #[cfg(feature = "spool")]
+    spool_segment_bytes: Size<u64>, "spool.segment_bytes";
+    #[cfg(feature = "spool")]
+    spool_strict: Switch, "spool.strict";
     #[cfg(feature = "metrics")]
     metric_streams: Count<usize>, "metric_streams";
 }

@@ -18,6 +18,8 @@ use crate::budget::Budget;
 use crate::build_error::BuildError;
 #[cfg(feature = "aws-config")]
 use crate::error::Error;
+#[cfg(all(feature = "metrics", feature = "spool"))]
+use crate::metrics::SpoolMetrics;
 #[cfg(feature = "metrics")]
 use crate::metrics::{MetricsGranularity, SinkMetrics, StreamLabel, StreamLabels};
 use crate::pipeline::{Aggregation, Linger, Pipeline, Prerequisites, RecordOrdering};
@@ -29,6 +31,8 @@ use crate::service::{
     PutRecordsService, SharedClient, StreamCheck,
 };
 use crate::settings::Settings;
+#[cfg(feature = "spool")]
+use crate::spool::{self, Spool, WhenFull};
 use crate::status::ConditionSender;
 use crate::stream::{StreamId, StreamInfo};
 use crate::trace::TARGET;
@@ -72,6 +76,8 @@ pub struct SinkBuilder {
     classify: Arc<dyn Classify>,
     dead_letters: Option<SharedHandler>,
     budget: Option<Budget>,
+    #[cfg(feature = "spool")]
+    spool: Option<Spool>,
     #[cfg(feature = "metrics")]
     stream_labels: Option<StreamLabels>,
 }
@@ -88,6 +94,8 @@ impl SinkBuilder {
             classify: Arc::new(DefaultClassify),
             dead_letters: None,
             budget: None,
+            #[cfg(feature = "spool")]
+            spool: None,
             #[cfg(feature = "metrics")]
             stream_labels: None,
         }
@@ -305,6 +313,22 @@ impl SinkBuilder {
         self
     }
 
+    /// Adds a durable [spool](crate::spool) to the sink. Default: none.
+    ///
+    /// The sink must be converted into a [producer](crate::Producer). If it is used without one, it returns
+    /// [`ErrorKind::NeedsProducer`](crate::ErrorKind::NeedsProducer).
+    ///
+    /// The `build` methods start a thread that opens the spool, and wait until it is open. They read the index of the
+    /// spool, but not its records, unless the spool is [strict](Spool::strict). If the directory is in use, they try
+    /// again for up to 1 s, because a producer that was dropped needs a moment to release it.
+    ///
+    /// Requires the feature `spool`.
+    #[cfg(feature = "spool")]
+    pub fn with_spool(mut self, spool: Spool) -> Self {
+        self.spool = Some(spool);
+        self
+    }
+
     /// Sets the labels of the streams in metrics. Default: each stream is labeled with its name.
     #[cfg(feature = "metrics")]
     pub(crate) fn with_stream_labels(mut self, labels: &StreamLabels) -> Self {
@@ -500,6 +524,13 @@ impl SinkBuilder {
         let Self { stream, settings, stream_info, classify, dead_letters, budget, .. } = self;
         let stream = stream?;
         settings.validate()?;
+        #[cfg(feature = "spool")]
+        if let Some(spool) = &self.spool {
+            spool.validate().map_err(|error| error.in_table("spool"))?;
+            if spool.full_policy() == WhenFull::DropOldest && dead_letters.is_none() {
+                return Err(BuildError::NoDeadLetters);
+            }
+        }
         // In the other modes, the sink does not wait for a shard list, because it learns the shards from responses.
         let shards = settings.aggregation == Aggregation::PerShard;
         if shards && stream_info.is_none() {
@@ -516,12 +547,30 @@ impl SinkBuilder {
             stream_info.map(|source| Box::new(Discovery::new(source, settings.describe_stream)));
         #[cfg(feature = "metrics")]
         let label = self.stream_labels.map_or(StreamLabel::Name, |labels| labels.label_of(&stream));
+        #[cfg(feature = "spool")]
+        let spool_owner = spool::worker::Owner {
+            stream: stream.clone(),
+            dead_letters: dead_letters.clone(),
+            #[cfg(feature = "metrics")]
+            metrics: (self.spool.is_some() && settings.metrics != MetricsGranularity::Off)
+                .then(|| SpoolMetrics::new(&stream, &label)),
+        };
         #[cfg(feature = "metrics")]
         let shares_label = matches!(label, StreamLabel::Shared(_));
         #[cfg(feature = "metrics")]
         let metrics =
             (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(&stream, label));
+        // Last, because it locks the directory.
+        #[cfg(feature = "spool")]
+        let spool = match self.spool {
+            Some(spool) => Some(spool::worker::start(spool, spool_owner)?),
+            None => None,
+        };
         let mut pipeline = Pipeline::new(stream, settings, lists_shards, classify);
+        #[cfg(feature = "spool")]
+        if spool.is_some() {
+            pipeline.ledger_mut().record_departures();
+        }
         let description = discovery.as_ref().is_some_and(|discovery| discovery.describes());
         pipeline.topology_mut().require(Prerequisites { description, shards });
         let core = Core {
@@ -535,6 +584,8 @@ impl SinkBuilder {
             closed: false,
             is_driven: false,
             check: Arc::new(check),
+            #[cfg(feature = "spool")]
+            spool: spool.map(Arc::new),
             membership: budget.as_ref().map(|budget| Box::new(Membership::new(budget))),
             #[cfg(feature = "metrics")]
             metrics: metrics.map(Box::new),

@@ -1,6 +1,8 @@
 //! State of a sink, independent of its services.
 
 use std::fmt;
+#[cfg(feature = "spool")]
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -19,11 +21,15 @@ use crate::error::{Error, RecordCount};
 use crate::limits::Limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::SinkMetrics;
+#[cfg(feature = "spool")]
+use crate::pipeline::Departures;
 use crate::pipeline::{Admission, BufferChange, LaneId, Pipeline, Size};
 use crate::record::{AttemptError, FailureReason, Record, SharedHandler, Undelivered};
 use crate::service::StreamCheck;
 use crate::settings::Settings;
 use crate::shard::Ring;
+#[cfg(feature = "spool")]
+use crate::spool::worker::SpoolHandle;
 use crate::status::{Condition, ConditionSender, RequestSummary, Status, Totals};
 use crate::stream::StreamId;
 use crate::trace::TARGET;
@@ -40,6 +46,8 @@ pub(crate) struct Core {
     pub(super) condition: ConditionSender,
     pub(crate) check: Arc<StreamCheck>,
     pub(super) membership: Option<Box<Membership>>,
+    #[cfg(feature = "spool")]
+    pub(super) spool: Option<Arc<SpoolHandle>>,
     pub(super) closed: bool,
     /// `true` if a producer's driver polls the sink.
     pub(super) is_driven: bool,
@@ -83,6 +91,8 @@ impl Core {
             totals: snapshot.totals,
             last_request: snapshot.last_request.map(|summary| (**summary).clone()),
             capacity: self.bounds().into(),
+            #[cfg(feature = "spool")]
+            spool: self.spool.as_ref().map(|spool| spool.status()),
         }
     }
 
@@ -286,6 +296,50 @@ impl Core {
     /// Returns the fatal error that keeps the sink from sending, until [`take_fatal`](Self::take_fatal) takes it.
     pub(crate) fn fatal(&self) -> Option<&Arc<AttemptError>> {
         self.pipeline.health().unreported_fatal()
+    }
+
+    #[cfg(feature = "spool")]
+    pub(crate) fn spool(&self) -> Option<&Arc<SpoolHandle>> {
+        self.spool.as_ref()
+    }
+
+    /// Returns the records that have left the sink for good since the last call.
+    #[cfg(feature = "spool")]
+    pub(crate) fn take_departures(&mut self) -> Vec<Range<u64>> {
+        self.pipeline.ledger_mut().departures_mut().map(Departures::take).unwrap_or_default()
+    }
+
+    /// Accepts a record that was read from the spool, which fails if it exceeds the limits. Returns the work in units of
+    /// a task's budget.
+    #[cfg(feature = "spool")]
+    pub(crate) fn admit_spooled(&mut self, record: Record, accepted_at: Instant) -> usize {
+        match self.pipeline.settings().limits.check(&record) {
+            Ok(()) => self.admit(record, Admission::default(), accepted_at),
+            Err(error) => {
+                let (code, message) = ("Unsendable".to_owned(), error.to_string());
+                let error = AttemptError { code, message };
+                let accepted_at = accepted_at.into_std();
+                self.pipeline.admit_unsendable(record, Admission::default(), accepted_at, error);
+                0
+            }
+        }
+    }
+
+    /// Returns copies of the unsettled records with their [positions](Self::position).
+    #[cfg(feature = "spool")]
+    pub(crate) fn unsettled_records(&self) -> Vec<(u64, Record, std::time::Instant)> {
+        self.pipeline.unsettled_records()
+    }
+
+    /// Abandons the requests in flight and withdraws all unsettled records. See [`Pipeline::leave_in_spool`].
+    #[cfg(feature = "spool")]
+    pub(crate) fn leave_in_spool(
+        &mut self,
+        is_spooled: impl Fn(u64) -> bool,
+        reason: impl Fn(Option<Arc<AttemptError>>) -> FailureReason,
+    ) -> (usize, Vec<Undelivered>) {
+        self.requests.abandon();
+        self.pipeline.leave_in_spool(is_spooled, reason)
     }
 
     /// Fails all unsettled records and returns the number of buffered records, unless requests are in flight.

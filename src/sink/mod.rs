@@ -203,6 +203,16 @@ impl<S> KinesisSink<S> {
         self.core.pipeline.ledger().totals()
     }
 
+    /// Returns the number of records that were found in the [spool](SinkBuilder::with_spool) when the sink was built.
+    /// Returns 0 if the sink has no spool.
+    ///
+    /// The records are sent once the sink was converted into a producer.
+    #[cfg(feature = "spool")]
+    #[must_use]
+    pub fn recovered(&self) -> u64 {
+        self.core.spool.as_ref().map_or(0, |spool| spool.recovered())
+    }
+
     /// Returns a watch for the sink's [condition](crate::status::Condition).
     ///
     /// The watch can be used in any task, but the condition changes only while the sink is polled.
@@ -242,6 +252,12 @@ impl<S> KinesisSink<S> {
     pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
         self.service.release();
         self.core.take_undelivered()
+    }
+
+    /// Releases the place in the queue of a shared service stack.
+    #[cfg(feature = "spool")]
+    pub(crate) fn release_service(&mut self) {
+        self.service.release();
     }
 
     /// Boxes the service stack, so that it no longer appears in the type of the sink.
@@ -463,6 +479,10 @@ where
         if self.core.closed {
             return Poll::Ready(Err(Error::closed()));
         }
+        #[cfg(feature = "spool")]
+        if self.core.spool.is_some() {
+            return Poll::Ready(Err(Error::needs_producer().with_stream(self.stream().clone())));
+        }
         if self.core.pipeline.is_closing() {
             // Adapters call `poll_ready` before each `poll_close`, so an error here would interrupt the close.
             return Poll::Ready(Ok(()));
@@ -494,6 +514,11 @@ where
     }
 
     fn start_send(mut self: Pin<&mut Self>, record: Record) -> Result<(), Error> {
+        #[cfg(feature = "spool")]
+        if self.core.spool.is_some() {
+            let error = Error::needs_producer().with_stream(self.stream().clone());
+            return Err(error.with_record(record));
+        }
         let now = Instant::now().into_std();
         self.core.drive_skip.record_arrived(now);
         let size = record.size();

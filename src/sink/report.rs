@@ -57,7 +57,7 @@ impl Core {
     #[cfg(not(feature = "metrics"))]
     pub(super) fn measure_if_due(&mut self, _: std::time::Instant) {}
 
-    pub(super) fn shutdown(&mut self) {
+    pub(crate) fn shutdown(&mut self) {
         // Dead-letter handlers are not called during a panic.
         if !std::thread::panicking() {
             self.collect_ended();

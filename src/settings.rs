@@ -12,6 +12,8 @@ use crate::metrics::MetricsGranularity;
 use crate::pipeline::Size;
 pub use crate::pipeline::{AggregateKey, Aggregation, Linger, RecordOrdering};
 pub use crate::sink::FatalPolicy;
+#[cfg(feature = "spool")]
+use crate::spool::Spool;
 use crate::timeout::TimeoutLayer;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -69,7 +71,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// To use other defaults, add serde's `default = "function"` to the field that contains the settings. Alternatively,
 /// serialize settings with the desired defaults and merge the file into them, as the crates `config` and `figment` do.
 ///
-/// The following example contains all keys except `seed` and `metrics`. The key `metrics` is `"shard"` (default),
+/// The following example contains all keys except `seed`, `metrics` and [`spool`](Self::spool). The key `metrics` is `"shard"` (default),
 /// `"stream"` or `"off"`, and requires the feature `metrics`. All values in the example are the defaults, except for
 /// `record_bytes`, `max_attempts` and `deadline`, which are unset by default:
 ///
@@ -298,6 +300,13 @@ pub struct Settings {
         serde(deserialize_with = "read::seed", serialize_with = "read::number_or_none")
     )]
     pub seed: Option<u64>,
+    /// Durable [spool](crate::spool) of a producer. Default: none.
+    ///
+    /// See [`SinkBuilder::with_spool`](crate::SinkBuilder::with_spool). In a configuration file, the spool is a table, see
+    /// [`Spool`](crate::spool::Spool#configuration-files). Requires the feature `spool`.
+    #[cfg(feature = "spool")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub spool: Option<Spool>,
 }
 
 /// Backoff settings, a part of [`Settings`].
@@ -354,6 +363,8 @@ impl Default for Settings {
             #[cfg(feature = "metrics")]
             metrics: MetricsGranularity::Shard,
             seed: None,
+            #[cfg(feature = "spool")]
+            spool: None,
         }
     }
 }
@@ -418,6 +429,10 @@ impl Settings {
         let buffer_bytes = Bytes(1)..=MAX_BUFFER_BYTES.into();
         check_bytes("buffer_bytes", self.buffer_bytes.into(), buffer_bytes)?;
         self.backoff.validate()?;
+        #[cfg(feature = "spool")]
+        if let Some(spool) = &self.spool {
+            spool.validate().map_err(|error| error.in_table("spool"))?;
+        }
         if let Some(attempts) = self.max_attempts {
             BuildError::check_range("max_attempts", attempts, 1..=u32::MAX)?;
         }

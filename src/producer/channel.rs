@@ -530,7 +530,7 @@ impl Channel {
         let seqs = std::mem::take(&mut queue.collected_seqs);
         if let Some(spooling) = self.spooling.as_ref().filter(|_| !seqs.is_empty()) {
             // The queue stays locked, so that the spool is not closed in between.
-            spooling.acknowledge(seqs);
+            spooling.acknowledge(seqs.into_vec());
         }
     }
 

@@ -328,7 +328,9 @@ impl<S> Driver<S> {
         if !self.inbox.is_empty() || !self.is_spool_drained() {
             return false;
         }
+        self.acknowledge();
         let Some(failed) = self.sink.core.try_finish() else { return false };
+        self.acknowledge_collected();
         let records = failed.len();
         let stream = self.sink.core.stream().name();
         if records > 0 && !self.channel.queue().has_handles {

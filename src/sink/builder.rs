@@ -76,8 +76,6 @@ pub struct SinkBuilder {
     classify: Arc<dyn Classify>,
     dead_letters: Option<SharedHandler>,
     budget: Option<Budget>,
-    #[cfg(feature = "spool")]
-    spool: Option<Spool>,
     #[cfg(feature = "metrics")]
     stream_labels: Option<StreamLabels>,
 }
@@ -94,8 +92,6 @@ impl SinkBuilder {
             classify: Arc::new(DefaultClassify),
             dead_letters: None,
             budget: None,
-            #[cfg(feature = "spool")]
-            spool: None,
             #[cfg(feature = "metrics")]
             stream_labels: None,
         }
@@ -325,7 +321,7 @@ impl SinkBuilder {
     /// Requires the feature `spool`.
     #[cfg(feature = "spool")]
     pub fn with_spool(mut self, spool: Spool) -> Self {
-        self.spool = Some(spool);
+        self.settings_mut().spool = Some(spool);
         self
     }
 
@@ -525,11 +521,12 @@ impl SinkBuilder {
         let stream = stream?;
         settings.validate()?;
         #[cfg(feature = "spool")]
-        if let Some(spool) = &self.spool {
-            spool.validate().map_err(|error| error.in_table("spool"))?;
-            if spool.full_policy() == WhenFull::DropOldest && dead_letters.is_none() {
-                return Err(BuildError::NoDeadLetters);
-            }
+        let spool = settings.spool.as_ref().map(|spool| spool.for_stream(&stream));
+        #[cfg(feature = "spool")]
+        let drops = spool.as_ref().is_some_and(|spool| spool.full_policy() == WhenFull::DropOldest);
+        #[cfg(feature = "spool")]
+        if drops && dead_letters.is_none() {
+            return Err(BuildError::NoDeadLetters);
         }
         // In the other modes, the sink does not wait for a shard list, because it learns the shards from responses.
         let shards = settings.aggregation == Aggregation::PerShard;
@@ -552,7 +549,7 @@ impl SinkBuilder {
             stream: stream.clone(),
             dead_letters: dead_letters.clone(),
             #[cfg(feature = "metrics")]
-            metrics: (self.spool.is_some() && settings.metrics != MetricsGranularity::Off)
+            metrics: (spool.is_some() && settings.metrics != MetricsGranularity::Off)
                 .then(|| SpoolMetrics::new(&stream, &label)),
         };
         #[cfg(feature = "metrics")]
@@ -562,7 +559,7 @@ impl SinkBuilder {
             (settings.metrics != MetricsGranularity::Off).then(|| SinkMetrics::new(&stream, label));
         // Last, because it locks the directory.
         #[cfg(feature = "spool")]
-        let spool = match self.spool {
+        let spool = match spool {
             Some(spool) => Some(spool::worker::start(spool, spool_owner)?),
             None => None,
         };

@@ -1,10 +1,14 @@
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::log::LogSettings;
 use crate::build_error::{BuildError, Bytes};
 #[cfg(feature = "serde")]
 use crate::settings::read;
+use crate::stream::StreamId;
+
+/// Part of a path that is replaced by the name of the stream.
+const PLACEHOLDER: &str = "{stream}";
 
 const MIB: u64 = 1 << 20;
 
@@ -153,7 +157,8 @@ impl Spool {
     /// Creates the settings of a spool in the directory `path`.
     ///
     /// The directory is created if it does not exist. It must not contain other files, and each sink needs its own
-    /// directory.
+    /// directory. `{stream}` in the path is replaced by the name of the stream, so that the streams of a
+    /// [router](crate::Router) can have the same settings.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -231,10 +236,19 @@ impl Spool {
         self.when_full
     }
 
-    /// Returns the settings with a subdirectory of the directory.
-    pub(crate) fn in_subdirectory(mut self, name: &str) -> Self {
-        self.path.push(name);
-        self
+    /// Returns the settings with the [placeholder](Self::at) in the directory replaced.
+    pub(crate) fn for_stream(&self, stream: &StreamId) -> Self {
+        let replace = |part: Component<'_>| match part.as_os_str().to_str() {
+            // A name can begin with a dot, and must not be a relative path.
+            Some(text) if text.contains(PLACEHOLDER) => {
+                let name = stream.name();
+                let name = if name.starts_with('.') { format!("_{name}") } else { name.to_owned() };
+                PathBuf::from(text.replace(PLACEHOLDER, &name))
+            }
+            _ => PathBuf::from(part.as_os_str()),
+        };
+        let path = self.path.components().map(replace).collect();
+        Self { path, ..self.clone() }
     }
 
     /// Returns the maximum size of a record, including its partition key, that fits into a segment.
@@ -284,10 +298,7 @@ mod tests {
                 spool().with_max_bytes(MIB - 1),
                 "max_bytes is 1048575B; set it between 1MiB and 1024TiB",
             ),
-            (
-                spool().with_segment_bytes(1),
-                "segment_bytes is 1B; set it between 64KiB and 1GiB",
-            ),
+            (spool().with_segment_bytes(1), "segment_bytes is 1B; set it between 64KiB and 1GiB"),
             (
                 spool().with_sync(Sync::Interval(Duration::ZERO)),
                 "sync.interval is 0s; set it between 1ms and 1m",
@@ -303,5 +314,16 @@ mod tests {
         let spool = Spool::at("spool").with_max_bytes(4 * MIB);
         assert_eq!(spool.max_record_bytes(), (1 << 20) - (4 << 10));
         assert_eq!(spool.with_max_bytes(1 << 40).max_record_bytes(), (16 << 20) - (4 << 10));
+    }
+
+    #[test]
+    fn placeholder_is_replaced_by_stream_name() {
+        let path = |path: &str, stream: &str| {
+            Spool::at(path).for_stream(&stream.parse().unwrap()).path().to_owned()
+        };
+        assert_eq!(path("/var/{stream}/spool", "clicks"), Path::new("/var/clicks/spool"));
+        assert_eq!(path("spools/of-{stream}", "clicks"), Path::new("spools/of-clicks"));
+        assert_eq!(path("/var/{stream}", ".."), Path::new("/var/_.."));
+        assert_eq!(path("/var/spool", "clicks"), Path::new("/var/spool"));
     }
 }

@@ -1,7 +1,11 @@
-//! Global allocator that counts the allocated bytes of each thread.
+//! Global allocator that counts the allocated bytes of each thread and of the process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+/// Bytes allocated by all threads.
+static PROCESS: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
     static CURRENT: Cell<isize> = const { Cell::new(0) };
@@ -14,6 +18,7 @@ struct Counting;
 static COUNTING: Counting = Counting;
 
 fn count(bytes: isize) {
+    PROCESS.fetch_add(bytes, Ordering::Relaxed);
     let current = CURRENT.get() + bytes;
     CURRENT.set(current);
     PEAK.set(PEAK.get().max(current));
@@ -38,6 +43,11 @@ unsafe impl GlobalAlloc for Counting {
 
 pub fn current() -> isize {
     CURRENT.get()
+}
+
+/// Returns the bytes allocated by all threads. Memory can be freed by another thread than the one that allocated it.
+pub fn process() -> isize {
+    PROCESS.load(Ordering::Relaxed)
 }
 
 pub fn reset_peak() -> isize {

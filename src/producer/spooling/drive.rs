@@ -101,7 +101,9 @@ impl<S> Driver<S> {
     pub(in crate::producer) fn acknowledge_collected(&mut self) {
         if let Some(intake) = &mut self.intake {
             let seqs = intake.departed(self.sink.core.take_departures());
-            self.channel.queue().collected_seqs.extend(seqs);
+            let mut queue = self.channel.queue();
+            let earlier = mem::take(&mut queue.collected_seqs).into_iter();
+            queue.collected_seqs = earlier.chain(seqs).collect();
         }
     }
 

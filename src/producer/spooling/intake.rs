@@ -187,7 +187,7 @@ impl Intake {
     ) {
         let records = buffered.into_iter().filter(|(position, ..)| !self.contains(*position));
         let spilled = |(pipeline_seq, record, accepted_at): (u64, Record, std::time::Instant)| {
-            Spilled { pipeline_seq, record, accepted_at: accepted_at.into() }
+            Spilled { pipeline_seq, record, accepted_at_ms: unix_millis_of(accepted_at) }
         };
         let records: Vec<_> = records.map(spilled).collect();
         self.is_spilling = true;
@@ -263,6 +263,13 @@ impl fmt::Debug for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Intake").field("incoming", &self.incoming.len()).finish_non_exhaustive()
     }
+}
+
+/// Converts a time of the clock of deadlines into one of the system clock.
+fn unix_millis_of(accepted_at: std::time::Instant) -> u64 {
+    let age = Instant::now().into_std().saturating_duration_since(accepted_at);
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.saturating_sub(age).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Converts a time of the system clock into one of the clock of deadlines.

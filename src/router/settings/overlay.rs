@@ -19,7 +19,7 @@ const STREAMS: &str = "streams";
 
 /// Tables in `Settings` that are overlaid key by key. Any other value of a stream replaces the default as a whole, for
 /// example a linger with its mode.
-const NESTED: [&str; 2] = ["limits", "backoff"];
+const NESTED: [&str; 3] = ["limits", "backoff", "spool"];
 
 impl<'de> Deserialize<'de> for RouterSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -12,20 +12,21 @@ const MAX_DROPPED_BYTES: usize = 1 << 20;
 impl<F: Files> Worker<F> {
     /// Drops the oldest records that are not in memory, until a segment is free. Returns `false` if there is none.
     pub(super) fn drop_oldest(&mut self) -> bool {
+        // Records that the handler does not take must not fill the memory.
+        if !self.shared.state().outlet.has_space() && self.handler_declines {
+            return false;
+        }
         let mut dropped = 0;
         let mut is_free = false;
         while !is_free {
             let loaded = self.shared.state().outlet.loaded();
             let (read, end) = self.read(loaded, MAX_DROPPED, MAX_DROPPED_BYTES);
-            let reached = read.last().map_or(end, |(last, _)| last + 1);
             let mut kept = None;
-            let mut next = loaded;
             for (seq, spooled) in read {
-                next = seq + 1;
                 match self.drop_record(seq, spooled) {
                     None => {
                         dropped += 1;
-                        self.log.acknowledge(seq..next);
+                        self.log.acknowledge(seq..seq + 1);
                     }
                     returned => {
                         kept = returned;
@@ -33,14 +34,15 @@ impl<F: Files> Worker<F> {
                     }
                 }
             }
-            let is_last = kept.is_some() || loaded >= self.log.next_seq() || next == loaded;
+            let is_last = kept.is_some() || end == loaded;
             {
                 let mut state = self.shared.state();
+                self.handler_declines = kept.is_some();
                 if let Some(record) = kept {
                     // The handler does not want it, so it is sent in its turn.
                     state.outlet.push(record);
                 } else {
-                    state.outlet.advance(if next == reached { end } else { next });
+                    state.outlet.advance(end);
                 }
             }
             // Errors are reported as events.

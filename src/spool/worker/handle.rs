@@ -40,8 +40,8 @@ pub(super) struct Shared {
     pub(super) wake: Condvar,
     /// Whether new records are staged. Copy of the state, which is read without a lock.
     diverts: AtomicBool,
-    /// Copy of the state, which is read without a lock.
-    is_full: AtomicBool,
+    /// Whether new records are refused, because the disk is full.
+    refuses: AtomicBool,
     /// Capacity of the staging.
     staging: Arc<Shares>,
     /// Sequence numbers of records in the buffer that were written.
@@ -82,7 +82,7 @@ impl Shared {
         };
         Self {
             diverts: AtomicBool::new(diversion.is_on()),
-            is_full: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
             state: Mutex::new(State::new(first, appended, diversion)),
             wake: Condvar::new(),
             staging: Arc::new(Shares::of_buffer(STAGING_BOUNDS)),
@@ -114,7 +114,13 @@ impl Shared {
     /// Publishes whether the disk is full.
     pub(super) fn set_full(&self, state: &mut State, is_full: bool) {
         state.is_full = is_full;
-        self.is_full.store(is_full, Ordering::Relaxed);
+        let refuses = is_full && self.settings.full_policy() == WhenFull::Refuse;
+        self.refuses.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Accepts records again, to find out whether the disk is still full.
+    pub(super) fn accept_again(&self) {
+        self.refuses.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn add_spilled(&self, spilled: Vec<SpilledSeqs>) {
@@ -146,8 +152,7 @@ impl SpoolHandle {
 
     /// Returns `true` if new records are refused because the disk is full.
     pub(crate) fn refuses(&self) -> bool {
-        self.settings().full_policy() == WhenFull::Refuse
-            && self.shared.is_full.load(Ordering::Relaxed)
+        self.shared.refuses.load(Ordering::Relaxed)
     }
 
     /// Stages a record. Returns the record if the spool was closed.
@@ -315,7 +320,7 @@ impl SpoolHandle {
     /// Returns `true` if records are still to be spilled.
     pub(crate) fn is_spilling(&self) -> bool {
         let state = self.shared.state();
-        state.phase != Phase::Closed && state.diversion.has_spill()
+        state.phase != Phase::Closed && state.diversion.is_spilling()
     }
 
     /// Returns the sequence numbers of the records that were spilled since the last call.

@@ -144,13 +144,6 @@ impl Outlet {
         });
         records.collect()
     }
-
-    /// Releases unused memory.
-    pub(super) fn rest(&mut self) {
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,18 @@ impl Reporter {
                 "writing spool file {} failed; continuing in a new segment",
                 path.display()
             ),
+            LogEvent::SealFailed { path, error } => warn!(
+                target: TARGET,
+                %error,
+                "spool file {} could not be completed; its records are kept",
+                path.display()
+            ),
+            LogEvent::ReadFailed { path, error } => warn!(
+                target: TARGET,
+                %error,
+                "spool file {} cannot be opened; retrying",
+                path.display()
+            ),
             LogEvent::AckWriteFailed { path, error } => warn!(
                 target: TARGET,
                 %error,

@@ -39,6 +39,8 @@ pub(super) struct Worker<F: Files> {
     unconfirmed: VecDeque<(u64, WriteReply)>,
     /// Reason why the last write stopped, unless it was repeated since.
     is_stopped: bool,
+    /// Set to `true` if the dead-letter handler has not taken the last record.
+    pub(super) handler_declines: bool,
     pub(super) reporter: Reporter,
 }
 
@@ -133,6 +135,7 @@ impl<F: Files> Worker<F> {
             timers,
             unconfirmed: VecDeque::new(),
             is_stopped: false,
+            handler_declines: false,
             reporter,
         })
     }
@@ -175,10 +178,12 @@ impl<F: Files> Worker<F> {
             let writes = state.wants_write() && !delays_write;
             let acknowledges = !state.acknowledged.is_empty()
                 && (self.is_stopped || !self.timers.has_acknowledgements());
-            let next = self.timers.next(state.wants_write());
+            let retries = state.wants_write() || (self.is_stopped && self.refuses());
+            let next = self.timers.next(retries, state.wants_load());
             let is_due = next.is_some_and(|next| next <= now);
+            let loads = state.wants_load() && !self.timers.delays_load(now);
             let must_leave = std::mem::take(&mut state.must_leave);
-            if must_leave || is_closing || writes || acknowledges || is_due || state.wants_load() {
+            if must_leave || is_closing || writes || acknowledges || is_due || loads {
                 let acknowledged = std::mem::take(&mut state.acknowledged);
                 let spill = if writes { state.diversion.take_spill() } else { None };
                 let group = if writes { state.take_group() } else { Group::new() };
@@ -231,10 +236,12 @@ impl<F: Files> Worker<F> {
     /// Writes records of the buffer, which stay there.
     fn write_spill(&mut self, spill: Spill) {
         let Spill { mut records, is_final } = spill;
-        let now = unix_millis();
         let spooled: Vec<_> = records
             .iter()
-            .map(|spilled| SpooledRecord { record: spilled.record.clone(), accepted_at_ms: now })
+            .map(|spilled| SpooledRecord {
+                record: spilled.record.clone(),
+                accepted_at_ms: spilled.accepted_at_ms,
+            })
             .collect();
         let appended = self.append(&spooled);
         self.sync_now();
@@ -245,9 +252,12 @@ impl<F: Files> Worker<F> {
             let mut state = self.shared.state();
             state.appended = self.log.next_seq();
             state.outlet.advance(appended.first + appended.count as u64);
-            if !records.is_empty() && !is_final {
-                state.diversion = Diversion::Spilling(Spill { records, is_final });
-            }
+            state.stats = self.log.stats();
+            state.diversion = if records.is_empty() || is_final {
+                Diversion::On
+            } else {
+                Diversion::Spilling(Spill { records, is_final })
+            };
             state.take_driver()
         };
         if let Some(driver) = driver {
@@ -293,12 +303,26 @@ impl<F: Files> Worker<F> {
         self.shared.set_full(&mut state, is_stopped);
     }
 
+    /// Lets new records find out whether there is space again.
+    fn probe(&mut self) {
+        if !self.is_stopped || self.timers.delays_write(Instant::now()) {
+            return;
+        }
+        if !self.log.is_full() {
+            self.note_stop(None);
+        } else if self.refuses() {
+            self.timers.write_now();
+            self.shared.accept_again();
+        }
+    }
+
+    fn refuses(&self) -> bool {
+        self.shared.settings.full_policy() == WhenFull::Refuse
+    }
+
     fn write(&mut self, group: Group) {
         if group.is_empty() {
-            // A refusing spool has no group that would show that there is space again.
-            if self.is_stopped && !self.log.is_full() && !self.timers.delays_write(Instant::now()) {
-                self.note_stop(None);
-            }
+            self.probe();
             return;
         }
         let size_before = size_of_records(&group);
@@ -321,6 +345,7 @@ impl<F: Files> Worker<F> {
             let mut state = shared.state();
             state.appended = self.log.next_seq();
             state.in_hand = 0;
+            state.stats = self.log.stats();
             self.place(&mut state, &mut rest, written, &mut effects);
             self.refuse(&mut rest, appended.stopped.as_ref(), &mut effects);
             let mut size = size_before;
@@ -390,7 +415,7 @@ impl<F: Files> Worker<F> {
                 }
                 false
             }
-            Some(_) => self.shared.settings.full_policy() == WhenFull::Refuse,
+            Some(_) => self.refuses(),
             None => false,
         };
         if !refuses {
@@ -420,7 +445,7 @@ impl<F: Files> Worker<F> {
     fn load(&mut self) {
         let (free, loaded) = {
             let state = self.shared.state();
-            if !state.wants_load() {
+            if !state.wants_load() || self.timers.delays_load(Instant::now()) {
                 return;
             }
             (state.outlet.free_space().unwrap_or_default(), state.outlet.loaded())
@@ -447,6 +472,10 @@ impl<F: Files> Worker<F> {
         if let Some(driver) = driver {
             driver.wake();
         }
+        if end == loaded {
+            // The segment cannot be opened now.
+            self.timers.retry_load(Instant::now());
+        }
         self.fail_lost(end);
     }
 
@@ -460,7 +489,7 @@ impl<F: Files> Worker<F> {
         let cursor = self.cursor.take().filter(|cursor| cursor.seq() == loaded);
         let mut cursor = cursor.unwrap_or_else(|| self.log.cursor_at(loaded));
         let read = self.log.read(&mut cursor, max_records, max_bytes);
-        let end = if read.is_empty() { self.log.next_seq() } else { cursor.seq().max(loaded) };
+        let end = cursor.seq().max(loaded);
         self.cursor = Some(cursor);
         (read, end)
     }
@@ -585,6 +614,8 @@ fn error_of(event: &LogEvent) -> Option<String> {
     match event {
         LogEvent::SyncFailed { error, .. }
         | LogEvent::SegmentAbandoned { error, .. }
+        | LogEvent::SealFailed { error, .. }
+        | LogEvent::ReadFailed { error, .. }
         | LogEvent::AckWriteFailed { error, .. }
         | LogEvent::RemoveFailed { error, .. } => Some(error.to_string()),
         LogEvent::Damage(_) => None,

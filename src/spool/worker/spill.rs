@@ -1,5 +1,3 @@
-use tokio::time::Instant;
-
 use crate::record::Record;
 
 /// Record in the buffer of a sink in the mode [`Overflow`](crate::spool::SpoolMode::Overflow), which is written to the
@@ -9,7 +7,8 @@ pub(crate) struct Spilled {
     /// Sequence number in the pipeline.
     pub(crate) pipeline_seq: u64,
     pub(crate) record: Record,
-    pub(crate) accepted_at: Instant,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) accepted_at_ms: u64,
 }
 
 /// Sequence numbers of a spilled record in the pipeline and in the spool.
@@ -28,6 +27,8 @@ pub(super) enum Diversion {
     Wanted,
     /// The thread must write the records in the buffer.
     Spilling(Spill),
+    /// The thread is writing the records in the buffer.
+    Writing,
     /// New records are staged and written.
     On,
 }
@@ -46,8 +47,14 @@ impl Diversion {
         !matches!(self, Self::Off)
     }
 
+    /// Returns `true` if records in the buffer are to be written.
     pub(super) fn has_spill(&self) -> bool {
         matches!(self, Self::Spilling(_))
+    }
+
+    /// Returns `true` if records in the buffer are to be written, or are being written.
+    pub(super) fn is_spilling(&self) -> bool {
+        matches!(self, Self::Spilling(_) | Self::Writing)
     }
 
     /// Returns `true` if staged records can be written now.
@@ -55,9 +62,9 @@ impl Diversion {
         matches!(self, Self::On)
     }
 
-    /// Takes the records to write. They are put back if they cannot be written.
+    /// Takes the records to write.
     pub(super) fn take_spill(&mut self) -> Option<Spill> {
-        match std::mem::replace(self, Self::On) {
+        match std::mem::replace(self, Self::Writing) {
             Self::Spilling(spill) => Some(spill),
             other => {
                 *self = other;

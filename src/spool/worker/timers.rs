@@ -12,11 +12,12 @@ pub(super) struct Timers {
     acknowledgements: Option<Instant>,
     sync_at: Option<Instant>,
     retry: Option<Instant>,
+    load: Option<Instant>,
 }
 
 impl Timers {
     pub(super) fn new(sync: Sync) -> Self {
-        Self { sync, acknowledgements: None, sync_at: None, retry: None }
+        Self { sync, acknowledgements: None, sync_at: None, retry: None, load: None }
     }
 
     /// Notes that records were written at `now`.
@@ -80,10 +81,21 @@ impl Timers {
         self.retry = None;
     }
 
-    /// Returns the next time at which there is something to do. A write is repeated only if there are `writes`.
-    pub(super) fn next(&self, writes: bool) -> Option<Instant> {
+    /// Repeats a read that has failed.
+    pub(super) fn retry_load(&mut self, now: Instant) {
+        self.load = Some(now + TICK);
+    }
+
+    /// Returns `true` if a read must wait because an earlier one has failed.
+    pub(super) fn delays_load(&self, now: Instant) -> bool {
+        self.load.is_some_and(|at| now < at)
+    }
+
+    /// Returns the next time at which there is something to do. A write or a read is repeated only if one is wanted.
+    pub(super) fn next(&self, writes: bool, loads: bool) -> Option<Instant> {
         let retry = self.retry.filter(|_| writes);
-        [self.acknowledgements, self.sync_at, retry].into_iter().flatten().min()
+        let load = self.load.filter(|_| loads);
+        [self.acknowledgements, self.sync_at, retry, load].into_iter().flatten().min()
     }
 }
 
@@ -95,13 +107,13 @@ mod tests {
     fn sync_follows_interval_of_oldest_record() {
         let (now, interval) = (Instant::now(), Duration::from_secs(1));
         let mut timers = Timers::new(Sync::Interval(interval));
-        assert_eq!(timers.next(true), None);
+        assert_eq!(timers.next(true, true), None);
         timers.wrote_records(now);
         timers.wrote_records(now + TICK);
-        assert_eq!(timers.next(true), Some(now + interval));
+        assert_eq!(timers.next(true, true), Some(now + interval));
         assert!(!timers.take_sync(now + TICK));
         assert!(timers.take_sync(now + interval));
-        assert_eq!(timers.next(true), None, "nothing to do, so the thread sleeps");
+        assert_eq!(timers.next(true, true), None, "nothing to do, so the thread sleeps");
     }
 
     #[test]
@@ -115,10 +127,10 @@ mod tests {
         ] {
             let mut timers = Timers::new(sync);
             timers.acknowledged(now);
-            assert_eq!(timers.next(false), Some(now + wait), "{sync:?}");
+            assert_eq!(timers.next(false, false), Some(now + wait), "{sync:?}");
             assert!(timers.take_acknowledgements(now + wait));
             timers.wrote_acknowledgements(now + wait);
-            assert_eq!(timers.next(false).is_some(), syncs, "{sync:?}");
+            assert_eq!(timers.next(false, false).is_some(), syncs, "{sync:?}");
         }
     }
 
@@ -128,7 +140,7 @@ mod tests {
         let mut timers = Timers::new(Sync::Never);
         timers.retry_write(now);
         assert!(timers.delays_write(now) && !timers.delays_write(now + TICK));
-        assert_eq!((timers.next(true), timers.next(false)), (Some(now + TICK), None));
+        assert_eq!((timers.next(true, true), timers.next(false, false)), (Some(now + TICK), None));
         timers.write_now();
         assert!(!timers.delays_write(now));
     }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -52,11 +53,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// # }
 /// # Ok::<_, toml::de::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 #[must_use = "a spool does nothing until it is added to a sink"]
-pub struct Spool {
+pub struct Spool(Box<Fields>);
+
+/// Boxed, because most sinks have no spool, and a program can have many.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename = "Spool", deny_unknown_fields))]
+struct Fields {
     path: PathBuf,
     #[cfg_attr(
         feature = "serde",
@@ -160,7 +167,7 @@ impl Spool {
     /// directory. `{stream}` in the path is replaced by the name of the stream, so that the streams of a
     /// [router](crate::Router) can have the same settings.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self {
+        Self(Box::new(Fields {
             path: path.into(),
             max_bytes: default_max_bytes(),
             segment_bytes: default_segment_bytes(),
@@ -168,7 +175,7 @@ impl Spool {
             when_full: WhenFull::default(),
             mode: SpoolMode::default(),
             strict: false,
-        }
+        }))
     }
 
     /// Sets the maximum size of the spool on disk in bytes: 1 MiB to 1 PiB. Default: 1 GiB.
@@ -176,7 +183,7 @@ impl Spool {
     /// The size includes preallocated space and acknowledgements, but not the damaged bytes that were set aside. Space
     /// is given back by whole segments, so a record that is not delivered can keep the space of a segment.
     pub fn with_max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
+        self.0.max_bytes = bytes;
         self
     }
 
@@ -184,25 +191,25 @@ impl Spool {
     ///
     /// A segment has at most a quarter of [`max_bytes`](Self::with_max_bytes), and a record must fit into a segment.
     pub fn with_segment_bytes(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes;
+        self.0.segment_bytes = bytes;
         self
     }
 
     /// Sets when records are synced to the disk. Default: [`Sync::Interval`] with 100 ms.
     pub fn with_sync(mut self, sync: Sync) -> Self {
-        self.sync = sync;
+        self.0.sync = sync;
         self
     }
 
     /// Sets what happens to new records when the disk space is used up. Default: [`WhenFull::Wait`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
-        self.when_full = when_full;
+        self.0.when_full = when_full;
         self
     }
 
     /// Sets which records are written to the spool. Default: [`SpoolMode::WriteAhead`].
     pub fn with_mode(mut self, mode: SpoolMode) -> Self {
-        self.mode = mode;
+        self.0.mode = mode;
         self
     }
 
@@ -212,28 +219,28 @@ impl Spool {
     /// completely when it is opened, and any damage is a [`BuildError`] that names the file and the offset. An
     /// incomplete write at the end of a segment is not damage, because its record was not accepted.
     pub fn strict(mut self, strict: bool) -> Self {
-        self.strict = strict;
+        self.0.strict = strict;
         self
     }
 
     /// Returns the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 
     /// Returns the mode.
     #[must_use]
     pub fn mode(&self) -> SpoolMode {
-        self.mode
+        self.0.mode
     }
 
     pub(crate) fn sync(&self) -> Sync {
-        self.sync
+        self.0.sync
     }
 
     pub(crate) fn full_policy(&self) -> WhenFull {
-        self.when_full
+        self.0.when_full
     }
 
     /// Returns the settings with the [placeholder](Self::at) in the directory replaced.
@@ -247,24 +254,24 @@ impl Spool {
             }
             _ => PathBuf::from(part.as_os_str()),
         };
-        let path = self.path.components().map(replace).collect();
-        Self { path, ..self.clone() }
+        let path = self.0.path.components().map(replace).collect();
+        Self(Box::new(Fields { path, ..Fields::clone(&self.0) }))
     }
 
     /// Returns the maximum size of a record, including its partition key, that fits into a segment.
     pub(crate) fn max_record_bytes(&self) -> usize {
         // More than a segment's header and footer and a frame's header.
         const OVERHEAD: u64 = 4 << 10;
-        let segment = self.segment_bytes.min(self.max_bytes / 4);
+        let segment = self.0.segment_bytes.min(self.0.max_bytes / 4);
         usize::try_from(segment.saturating_sub(OVERHEAD)).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn log_settings(&self) -> LogSettings {
         LogSettings {
-            max_bytes: self.max_bytes,
-            segment_bytes: self.segment_bytes,
-            keeps_unsynced: self.sync != Sync::Never,
-            strict: self.strict,
+            max_bytes: self.0.max_bytes,
+            segment_bytes: self.0.segment_bytes,
+            keeps_unsynced: self.0.sync != Sync::Never,
+            strict: self.0.strict,
         }
     }
 
@@ -275,13 +282,28 @@ impl Spool {
     /// Returns [`BuildError::OutOfRange`] if a setting is outside its range.
     pub fn validate(&self) -> Result<(), BuildError> {
         let max_bytes = Bytes(MIB)..=Bytes(1 << 50);
-        BuildError::check_range("max_bytes", Bytes(self.max_bytes), max_bytes)?;
+        BuildError::check_range("max_bytes", Bytes(self.0.max_bytes), max_bytes)?;
         let segment_bytes = Bytes(64 << 10)..=Bytes(1 << 30);
-        BuildError::check_range("segment_bytes", Bytes(self.segment_bytes), segment_bytes)?;
-        if let Sync::Interval(interval) = self.sync {
+        BuildError::check_range("segment_bytes", Bytes(self.0.segment_bytes), segment_bytes)?;
+        if let Sync::Interval(interval) = self.0.sync {
             BuildError::check_range("sync.interval", interval, MILLISECOND..=MINUTE)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fields { path, max_bytes, segment_bytes, sync, when_full, mode, strict } = &*self.0;
+        f.debug_struct("Spool")
+            .field("path", path)
+            .field("max_bytes", max_bytes)
+            .field("segment_bytes", segment_bytes)
+            .field("sync", sync)
+            .field("when_full", when_full)
+            .field("mode", mode)
+            .field("strict", strict)
+            .finish()
     }
 }
 

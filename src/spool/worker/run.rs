@@ -206,6 +206,12 @@ impl<F: Files> Worker<F> {
         }
     }
 
+    /// Returns `true` if there is something to do at a later time.
+    #[cfg(test)]
+    pub(super) fn has_work(&self) -> bool {
+        self.timers.next(true, true).is_some()
+    }
+
     fn acknowledge(&mut self, acknowledged: Vec<Range<u64>>) {
         if acknowledged.is_empty() {
             return;

@@ -121,9 +121,9 @@ pub enum ErrorKind {
     /// The router has the [maximum number](crate::router::RouterSettings::max_streams) of open streams, and none of them
     /// can be closed.
     TooManyStreams,
-    /// The disk space of the [spool](crate::SinkBuilder::with_spool) is used up, and the spool refuses records.
+    /// The disk space of the spool is used up, and the spool refuses records.
     SpoolFull,
-    /// A sink with a [spool](crate::SinkBuilder::with_spool) was used without a producer.
+    /// A sink with a spool was used without a producer.
     NeedsProducer,
 }
 

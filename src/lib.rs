@@ -174,7 +174,7 @@
 //! - **Payloads, keys, and credentials do not leak** into log lines, errors, metrics, or `Debug` output of this crate.
 //!   `SECURITY.md` in the repository describes what the SDK logs at TRACE.
 //!
-//! Records are buffered in memory. If the process is killed, records that were accepted but not delivered are lost. A
+//! Records are buffered in memory, unless the sink has a durable spool (feature `spool`). If the process is killed, records that were accepted but not delivered are lost. A
 //! [`KinesisSink`] that is dropped abandons its buffered records and logs a warning, so call `close().await` first.
 //!
 //! # Features
@@ -185,6 +185,7 @@
 //! | `metrics` | yes | the module `metrics`: metrics of sinks and `MetricsLayer`, for any recorder of the `metrics` facade |
 //! | `cbor` | no | the CBOR protocol of Kinesis: `PutRecords::with_cbor`, and `KinesisCbor` for all operations of a `Client` |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`Settings`] (configuration files) and for records (dead-letter files) |
+//! | `spool` | no | the module `spool`: a durable spool on disk for records that are not delivered yet |
 //! | `sim` | no | the module `sim`: a simulated stream for tests, used as a service or through a real `Client` |
 //!
 //! Without default features, this crate includes no TLS stack, so you [choose one](guide::clients::http) when you build

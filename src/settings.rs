@@ -71,7 +71,7 @@ const MAX_AGGREGATE_RECORDS: usize = u32::MAX as usize;
 /// To use other defaults, add serde's `default = "function"` to the field that contains the settings. Alternatively,
 /// serialize settings with the desired defaults and merge the file into them, as the crates `config` and `figment` do.
 ///
-/// The following example contains all keys except `seed`, `metrics` and [`spool`](Self::spool). The key `metrics` is `"shard"` (default),
+/// The following example contains all keys except `seed`, `metrics` and `spool` (feature `spool`). The key `metrics` is `"shard"` (default),
 /// `"stream"` or `"off"`, and requires the feature `metrics`. All values in the example are the defaults, except for
 /// `record_bytes`, `max_attempts` and `deadline`, which are unset by default:
 ///

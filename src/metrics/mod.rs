@@ -70,6 +70,16 @@
 //! | `kinesis_sink_shard_kinesis_records_throttled` | counter | Kinesis records | `shard` | when a Kinesis record is throttled |
 //! | `kinesis_sink_shard_rate_limit` | gauge | Kinesis records per second | `shard` | after a response for the shard: the maximum send rate of the sink |
 //!
+//! Metrics of a sink with a spool (feature `spool`):
+//!
+//! | name | type | unit | labels | recorded |
+//! |---|---|---|---|---|
+//! | `kinesis_sink_spool_bytes` | gauge | bytes | | after each change: size on disk, with preallocated space |
+//! | `kinesis_sink_spool_records` | gauge | records | | after each change: records that are neither delivered nor taken |
+//! | `kinesis_sink_spool_oldest_age` | gauge | seconds | | after each change: time since the oldest record was accepted, at most |
+//! | `kinesis_sink_spool_sync_duration` | histogram | seconds | | after each sync to the disk |
+//! | `kinesis_sink_spool_damaged_frames` | counter | places | | when a damaged place is found |
+//!
 //! Metrics of the layer:
 //!
 //! | name | type | unit | labels | recorded |

@@ -60,6 +60,9 @@ pub(super) struct Drained {
 /// [`FailureReason::Abandoned`](crate::record::FailureReason::Abandoned), and methods of the producer return
 /// [`ErrorKind::Abandoned`](crate::ErrorKind::Abandoned). [`Producer::take_failed`](crate::Producer::take_failed)
 /// returns the records that have no receipt.
+///
+/// With a spool, the unsettled records stay in the spool. Their receipts complete with
+/// [`FailureReason::Spooled`](crate::record::FailureReason::Spooled).
 #[must_use = "a driver does nothing unless it is polled; spawn it"]
 pub struct Driver<S = DefaultService> {
     pub(super) sink: KinesisSink<S>,

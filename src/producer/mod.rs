@@ -119,6 +119,10 @@ use crate::stream::StreamId;
 ///
 /// With a [budget](crate::SinkBuilder::with_budget), a record must also fit into the producer's share of the budget.
 ///
+/// With a durable spool (`SinkBuilder::with_spool`, feature `spool`), records wait on disk and not in the callers. `send` and `put` then
+/// wait only until the record is written, or, if the spool is full and waits, until it has
+/// space. The buffer is not divided between the shards.
+///
 /// # Errors
 ///
 /// If a record is not accepted, the error [contains it](Error::into_record). If the service refuses every request, the
@@ -140,7 +144,8 @@ use crate::stream::StreamId;
 /// # Cancel safety
 ///
 /// If the future of `send` or `put` is dropped before it is ready, the record is not accepted: it is dropped and loses
-/// its place in the queue. The other methods document their cancel safety.
+/// its place in the queue. With a spool, a record that is being written at this time is sent nevertheless. The other
+/// methods document their cancel safety.
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<Handle>,
@@ -273,6 +278,9 @@ impl Producer {
     /// The future completes when the record is accepted, not when it is delivered. Use [`put`](Self::put) to get a
     /// receipt that completes with the outcome.
     ///
+    /// With a spool, the future completes when the record is on disk, as durable as
+    /// `Sync` says.
+    ///
     /// # Errors
     ///
     /// The error contains [the record](Error::into_record). Its kind is
@@ -282,12 +290,18 @@ impl Producer {
     /// - [`Refused`](crate::ErrorKind::Refused) if the service refuses every request and the producer retries;
     /// - [`Undelivered`](crate::ErrorKind::Undelivered) if failed records that have not been taken use up the buffer,
     ///   the share of the record's shard, or the producer's share of a [budget](crate::budget);
+    /// - [`SpoolFull`](crate::ErrorKind::SpoolFull) if the spool is full and refuses
+    ///   records;
     /// - [`Closed`](crate::ErrorKind::Closed), [`Stopped`](crate::ErrorKind::Stopped) or
     ///   [`Abandoned`](crate::ErrorKind::Abandoned) if the producer has ended.
     ///
+    /// With a spool, the kinds `Refused` and `Undelivered` do not occur, because the record waits on disk. An `Abandoned`
+    /// error contains no record if the thread of the spool ended while it wrote the record.
+    ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is ready, the record is not accepted and is dropped.
+    /// If the future is dropped before it is ready, the record is not accepted and is dropped. With a spool, a record that
+    /// is being written at this time is sent nevertheless.
     pub async fn send(&self, record: Record) -> Result<(), Error> {
         let (record, admission, permit) = self.admit(record).await?;
         self.channel().push_written(record, admission, permit).await
@@ -296,6 +310,9 @@ impl Producer {
     /// Sends a record, waiting until the buffer has capacity for it, and returns its receipt.
     ///
     /// The future completes when the record is accepted. The receipt completes when the record is settled.
+    ///
+    /// With a spool, the future completes when the record is on disk, as durable as
+    /// `Sync` says.
     ///
     /// A record has at most one receipt, so a receipt that the record [already has](Record::tracked) completes as if
     /// the record had been dropped. To keep the existing receipt, use [`send`](Self::send).
@@ -306,7 +323,7 @@ impl Producer {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is ready, the record is not accepted and is dropped.
+    /// See [`send`](Self::send).
     pub async fn put(&self, record: Record) -> Result<Receipt, Error> {
         let (record, admission, permit) = self.admit(record).await?;
         let (record, receipt) = record.tracked();
@@ -318,6 +335,9 @@ impl Producer {
     ///
     /// The record is accepted only if the [share of its shard](Self#backpressure) has capacity, and no other task is
     /// waiting for this capacity.
+    ///
+    /// With a spool, the record is only staged to be written. [`flush`](Self::flush) and
+    /// the receipt of [`try_put`](Self::try_put) cover its delivery.
     ///
     /// # Errors
     ///
@@ -363,7 +383,8 @@ impl Producer {
 
     /// Waits until all records accepted before the call, through any handle, are settled.
     ///
-    /// Records accepted later do not delay the flush. A flush does not shorten the linger, because the driver flushes
+    /// This includes records that are only in the spool. Records accepted later do not
+    /// delay the flush. A flush does not shorten the linger, because the driver flushes
     /// the sink continuously.
     ///
     /// # Errors
@@ -385,7 +406,9 @@ impl Producer {
 
     /// Takes the failed records that were not returned by a receipt or passed to the dead-letter handler.
     ///
-    /// Returns the permanently failed records in the order in which they were accepted. They count towards the buffer
+    /// Returns the permanently failed records in the order in which they were accepted. With a
+    /// spool, they stay on disk until they are taken, and are sent again after a restart
+    /// if they are not. They count towards the buffer
     /// bounds until they are taken. After the producer has ended, this method also returns all other undelivered
     /// records that have no receipt.
     ///
@@ -402,6 +425,10 @@ impl Producer {
     ///
     /// When the future is polled for the first time, all handles stop accepting records. This method can be called on
     /// any handle, any number of times.
+    ///
+    /// With a spool, this includes the records on disk, and the directory is released.
+    /// To leave the rest to the next run, use [`close_within`](Self::close_within), with a deadline of zero if the close
+    /// must be instant.
     ///
     /// During an outage, `close` waits until the outage ends, unless a [deadline](crate::Settings::deadline) is set.
     /// Use [`close_within`](Self::close_within) to limit the time.
@@ -433,6 +460,9 @@ impl Producer {
     /// After the deadline, requests in flight are abandoned, and the unsettled records are returned in the error. Their
     /// receipts complete with [`FailureReason::Withdrawn`](crate::record::FailureReason::Withdrawn). Records of
     /// abandoned requests [may have been written](Undelivered::may_have_been_written).
+    ///
+    /// With a spool, the unsettled records stay in the spool instead, and are no error.
+    /// Their receipts complete with [`FailureReason::Spooled`](crate::record::FailureReason::Spooled).
     ///
     /// This method completes only after the driver has been polled or dropped, because the driver withdraws the
     /// records.

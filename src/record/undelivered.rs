@@ -253,7 +253,7 @@ pub enum FailureReason {
         /// Error of the service if the service refuses all requests, otherwise the error of the producer.
         error: Arc<AttemptError>,
     },
-    /// The producer has ended, and the record stays in its [spool](crate::SinkBuilder::with_spool). The next sink with
+    /// The producer has ended, and the record stays in its spool. The next sink with
     /// this spool sends it, so it must not be sent again by the application.
     ///
     /// The data and keys of a record that was only on disk are not read for this. Its [record](Undelivered::record) is
@@ -264,9 +264,9 @@ pub enum FailureReason {
         #[cfg_attr(feature = "serde", serde(default))]
         last: Option<Arc<AttemptError>>,
     },
-    /// The [spool](crate::SinkBuilder::with_spool) was full, and drops the oldest records.
+    /// The spool was full, and drops the oldest records.
     SpoolFull,
-    /// The record cannot be read, because its place in the [spool](crate::SinkBuilder::with_spool) is damaged. Its
+    /// The record cannot be read, because its place in the spool is damaged. Its
     /// [record](Undelivered::record) is empty. Only a [receipt](crate::Receipt) returns this reason.
     SpoolDamaged,
     /// The record was dropped before a sink accepted it. Only a [receipt](crate::Receipt) returns this reason.

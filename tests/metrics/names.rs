@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kinesis_sink::service::ServiceBuilderExt;
 use kinesis_sink::sim::{Faults, SimStream};
+use kinesis_sink::spool::Spool;
 use kinesis_sink::{KinesisSink, Record};
 use tower::ServiceBuilder;
 
@@ -33,6 +34,12 @@ async fn documentation_lists_recorded_metrics() {
     let mut sink = KinesisSink::builder("example").build_with(service).unwrap();
     let records = (0..2_000).map(|number| Ok(Record::from(number.to_string())));
     stream::iter(records).forward(&mut sink).await.unwrap();
+    let directory =
+        std::env::temp_dir().join(format!("kinesis-sink-metrics-{}", std::process::id()));
+    let spool = Spool::at(&directory);
+    let spooled = KinesisSink::builder("example").with_spool(spool).build_with(stream.service());
+    drop(spooled.unwrap());
+    std::fs::remove_dir_all(&directory).ok();
 
     let recorded = recorder.names();
     let recorded: BTreeMap<_, _> = recorded.iter().map(|(name, kind)| (&**name, *kind)).collect();

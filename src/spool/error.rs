@@ -19,7 +19,7 @@ pub struct SpoolError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpoolErrorKind {
-    /// Another process, or another sink of this process, uses the directory.
+    /// The directory is used by another process, or by another sink of this process.
     Locked,
     /// The spool is damaged, and it is [strict](super::Spool::strict).
     Damaged,

@@ -12,6 +12,8 @@ use super::{Spool, SpoolError};
 pub struct SpoolInfo {
     /// Number of records that are neither delivered nor taken.
     pub records: u64,
+    /// Sequence number of the next record, which is the number of records written since the spool was created.
+    pub next_sequence: u64,
     /// Size of segments and acknowledgements on disk in bytes, with preallocated space.
     pub disk_bytes: u64,
     /// Size of incomplete writes in bytes, which are removed when a sink opens the spool. Their records were not accepted.
@@ -120,6 +122,7 @@ impl From<LogInfo> for SpoolInfo {
         };
         Self {
             records: info.records,
+            next_sequence: info.segments.last().map_or(0, |last| last.first + last.records),
             disk_bytes: info.disk_bytes,
             torn_bytes: info.torn_bytes,
             damaged_files: info.damaged_files,

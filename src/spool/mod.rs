@@ -59,7 +59,8 @@
 //! synced with the records.
 //!
 //! A failed record without a receipt stays in the spool until the dead-letter handler or
-//! [`take_failed`](crate::Producer::take_failed) takes it. If nobody does, it is sent again after the next start.
+//! [`take_failed`](crate::Producer::take_failed) takes it. A record that is not taken is sent again after
+//! the next start.
 //!
 //! # Modes
 //!

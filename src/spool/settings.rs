@@ -85,7 +85,8 @@ struct Fields {
     strict: bool,
 }
 
-/// When a spool syncs records to the disk, which decides what a power cut or a crash of the operating system can lose.
+/// Policy for syncing records to the disk. It determines the records that a power cut or a crash of the operating system
+/// can lose.
 ///
 /// In every mode, records that were accepted survive a crash of the process. In every mode, a segment that is complete
 /// and a spool that is closed are synced.
@@ -103,7 +104,7 @@ pub enum Sync {
     Never,
 }
 
-/// What a spool does with a new record when its disk space is used up.
+/// Policy for new records while the disk space of a spool is used up.
 ///
 /// A full disk, an exceeded quota, and the [maximum size](Spool::with_max_bytes) of the spool are the same case. Other
 /// errors of the disk are handled in the same way, except that [`DropOldest`](Self::DropOldest) then waits.

@@ -10,6 +10,8 @@ pub struct SpoolStatus {
     /// Number of records that are neither delivered nor taken: on disk only, in the buffer as well, or about to be
     /// written.
     pub records: u64,
+    /// Sequence number of the next record, which is the number of records written since the spool was created.
+    pub next_sequence: u64,
     /// Size of the spool on disk in bytes, with preallocated space.
     pub disk_bytes: u64,
     /// Time since the acceptance of the oldest record in the spool, from the system clock. `None` if the spool is empty.

@@ -66,7 +66,7 @@ fn features_have_expected_names() {
     let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
     let features = manifest["features"].as_table().unwrap();
     let names: Vec<_> = features.keys().map(String::as_str).collect();
-    assert_eq!(names, ["aws-config", "cbor", "default", "metrics", "serde", "sim"]);
+    assert_eq!(names, ["aws-config", "cbor", "default", "metrics", "serde", "sim", "spool"]);
     let default = features["default"].as_array().unwrap();
     assert!(default.iter().map(|name| name.as_str().unwrap()).eq(["aws-config", "metrics"]));
 }

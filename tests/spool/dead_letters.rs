@@ -22,7 +22,7 @@ async fn dead_letters_come_again_until_taken() {
         producer.send(record(data)).await.unwrap();
     }
     assert_eq!(soon(producer.flush()).await.unwrap_err().kind(), ErrorKind::Undelivered);
-    // The last handle is dropped, and nobody has taken the records.
+    // The last handle is dropped before the records are taken.
     drop(producer);
     let producer = tokio::task::spawn_blocking({
         let spool = directory.spool();
@@ -52,7 +52,7 @@ async fn dead_letters_in_error_of_close_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dead_letters_leave_spool_through_receipt_or_handler() {
+async fn receipt_or_handler_takes_dead_letter() {
     let directory = Directory::new();
     let (sender, letters) = mpsc::channel();
     let service = MockService::rejecting_bad().with_round_trip(Duration::from_millis(2));

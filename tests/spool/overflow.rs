@@ -128,7 +128,7 @@ async fn close_with_overflow_drains_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_driver_with_overflow_returns_records_in_memory() {
+async fn dropped_driver_returns_records_in_memory() {
     let (directory, stream) = (Directory::new(), stream_in_outage());
     let sink = builder().with_spool(overflow(&directory)).build_with(stream.service()).unwrap();
     let (producer, driver) = sink.into_producer();

@@ -21,7 +21,11 @@ async fn status_shows_contents_of_spool() {
     assert!(!spool.is_full && spool.last_error.is_none());
     assert!(spool.disk_bytes >= 256 << 10, "{spool:?}");
     eventually(|| producer.status().spool.unwrap().oldest_age).await;
+    let info = directory.spool().inspect().unwrap();
+    assert_eq!((info.records, info.next_sequence, info.segments.len()), (10, 10, 1));
     producer.close_within(Duration::ZERO).await.unwrap();
+    let info = directory.spool().verify().unwrap();
+    assert_eq!((info.records, info.next_sequence, info.damage.len()), (10, 10, 0));
 
     let stream = stream_in_outage();
     let sink = builder().with_spool(directory.spool()).build_with(stream.service()).unwrap();
@@ -60,6 +64,9 @@ async fn damage_is_counted_and_sink_starts() {
     let name = segment.file_name().unwrap().to_str().unwrap();
     assert!(error.contains(name) && error.contains("offset"), "{error}");
 
+    let info = directory.spool().verify().unwrap();
+    assert_eq!(info.damage.len(), 1, "{info:?}");
+    assert!(info.damage[0].file.ends_with(name) && info.damage[0].records > 0);
     let stream = stream();
     let producer = produce(&stream, directory.spool());
     soon(producer.flush()).await.unwrap();

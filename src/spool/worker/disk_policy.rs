@@ -60,7 +60,7 @@ impl<F: Files> Worker<F> {
         is_free
     }
 
-    /// Passes a record to its receipt or to the dead-letter handler. Returns it if nobody takes it.
+    /// Passes a record to its receipt or to the dead-letter handler. Returns it if neither takes it.
     fn drop_record(&mut self, seq: u64, spooled: SpooledRecord) -> Option<OutgoingRecord> {
         let SpooledRecord { record, accepted_at_ms } = spooled;
         let record = match self.receipts.remove(seq) {

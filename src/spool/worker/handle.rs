@@ -242,6 +242,7 @@ impl SpoolHandle {
         });
         SpoolStatus {
             records,
+            next_sequence: state.appended,
             disk_bytes: state.stats.disk_bytes,
             oldest_age: age,
             recovered: self.recovered(),

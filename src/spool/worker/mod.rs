@@ -44,7 +44,7 @@ use crate::stream::StreamId;
 
 const THREAD_NAME: &str = "kinesis-sink-spool";
 
-/// What the thread needs from the sink.
+/// Parts of the sink that the thread uses.
 pub(crate) struct Owner {
     pub(crate) stream: StreamId,
     pub(crate) dead_letters: Option<SharedHandler>,
@@ -84,7 +84,7 @@ pub(crate) fn start(spool: Spool, owner: Owner) -> Result<SpoolHandle, SpoolErro
         match open(spool, owner) {
             Ok(worker) => {
                 let handle = SpoolHandle { shared: Arc::clone(worker.shared()) };
-                // If the caller has given up, the handle is dropped, and the worker ends.
+                // If the caller has panicked, the handle is dropped, and the worker ends.
                 drop(sender.send(Ok(handle)));
                 worker.run();
             }

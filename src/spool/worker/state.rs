@@ -21,7 +21,7 @@ pub(super) struct State {
     pub(super) phase: Phase,
     /// Set to `true` once the driver takes no more records.
     pub(super) driver_ended: bool,
-    /// Set to `true` while receipts of records that nobody delivers are open.
+    /// Set to `true` if the receipts of the records that the driver has not taken must be completed.
     pub(super) must_leave: bool,
     pub(super) sleep: Sleep,
     pub(super) is_full: bool,
@@ -41,12 +41,13 @@ pub(super) enum Phase {
 /// State of the thread, which decides what wakes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sleep {
+    /// Works, or is about to.
     Awake,
-    /// Until there is something to do.
+    /// Sleeps until there is something to do.
     Idle,
-    /// Until its next tick, when it also processes acknowledgements.
+    /// Sleeps until its next tick, when it also processes acknowledgements.
     UntilTick,
-    /// Until there is space on the disk.
+    /// Sleeps until there is space on the disk, or until the next attempt.
     Full,
 }
 

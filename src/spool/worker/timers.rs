@@ -5,7 +5,7 @@ use crate::spool::Sync;
 /// Time after which acknowledgements are written, and after which a failed operation is repeated.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Times at which the thread of a spool has something to do, although nobody asks for it.
+/// Times at which the thread of a spool has something to do without a request.
 #[derive(Debug)]
 pub(super) struct Timers {
     sync: Sync,

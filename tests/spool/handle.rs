@@ -95,7 +95,7 @@ async fn cancelled_put_is_sent_at_most_once() {
             tokio::task::yield_now().await;
         }
     }
-    producer.put(record("last")).await.unwrap();
+    producer.send(record("last")).await.unwrap();
     producer.close().await.unwrap();
     let all = written(&stream);
     assert_eq!(all.len(), distinct(&stream).len(), "no record is sent twice");
@@ -121,7 +121,7 @@ async fn all_ways_to_send_use_spool() {
         soon(delivery).await.unwrap();
     }
     for number in 300..400 {
-        producer.try_put(record(number)).unwrap();
+        drop(producer.try_put(record(number)).unwrap());
     }
     producer.close().await.unwrap();
     assert_eq!(distinct(&stream), sorted(0..400));

@@ -142,3 +142,25 @@ async fn dropped_driver_returns_records_in_memory() {
     let reason = error.undelivered()[0].reason();
     assert!(matches!(reason, FailureReason::Abandoned { .. }), "{reason}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overflow_ends_after_recovered_records() {
+    let directory = Directory::new();
+    let producer = produce_with(builder(), &stream_in_outage(), overflow(&directory));
+    for number in 0..100 {
+        producer.send(record(number)).await.unwrap();
+    }
+    soon(producer.close_within(Duration::ZERO)).await.unwrap();
+    let after = stream();
+    let producer = produce_with(builder(), &after, overflow(&directory));
+    soon(producer.flush()).await.unwrap();
+    eventually(|| (producer.status().spool.unwrap().records == 0).then_some(())).await;
+    let written = producer.status().spool.unwrap().next_sequence;
+    for number in 100..200 {
+        producer.send(record(number)).await.unwrap();
+    }
+    soon(producer.flush()).await.unwrap();
+    assert_eq!(producer.status().spool.unwrap().next_sequence, written, "nothing was written");
+    soon(producer.close()).await.unwrap();
+    assert_eq!(distinct(&after), sorted(0..200));
+}

@@ -69,8 +69,11 @@ impl<S> Driver<S> {
         if intake.wants_spill() {
             return self.spill(false);
         }
+        if !intake.diverts() {
+            return;
+        }
         let mut queue = self.channel.queue();
-        if queue.diverts && intake.try_end_diversion() {
+        if intake.try_end_diversion() {
             queue.diverts = false;
         }
     }

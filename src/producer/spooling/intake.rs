@@ -222,6 +222,11 @@ impl Intake {
         departed
     }
 
+    /// Returns `true` if new records are written to the spool.
+    pub(in crate::producer) fn diverts(&self) -> bool {
+        self.handle.diverts()
+    }
+
     /// Ends the diversion of new records if all earlier ones are in the pipeline. Returns `true` if it has ended.
     pub(in crate::producer) fn try_end_diversion(&mut self) -> bool {
         self.incoming.is_empty() && !self.is_spilling && self.handle.try_end_diversion()

@@ -13,6 +13,7 @@
 
 mod disk_policy;
 mod handle;
+mod load;
 mod outlet;
 mod receipts;
 mod report;
@@ -24,6 +25,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod write;
 
 use std::sync::{Arc, mpsc};
 use std::thread;

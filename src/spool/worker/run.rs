@@ -1,27 +1,23 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
 
 use super::Owner;
 use super::handle::Shared;
-use super::outlet::{Accepted, OutgoingRecord};
 use super::receipts::Receipts;
 use super::report::Reporter;
-use super::spill::{Diversion, Spill};
-use super::staging::{Group, Staged, StagedRecord, WriteReply, size_of_records};
-use super::state::{Phase, Sleep, State};
+use super::spill::Spill;
+use super::staging::{Group, WriteReply, size_of_records};
+use super::state::{Phase, Sleep};
 use super::timers::Timers;
-use crate::error::{RecordCount, Rejection};
-use crate::limits::RecordError;
-use crate::record::{FailureReason, Record, SharedHandler, Tracker};
+use crate::error::RecordCount;
+use crate::record::{FailureReason, Record, SharedHandler};
 use crate::spool::files::Files;
-use crate::spool::log::{
-    AppendError, Appended, Cursor, Log, LogError, LogEvent, Opened, SpooledRecord,
-};
-use crate::spool::{Spool, SpoolError, Sync, WhenFull};
+use crate::spool::log::{Cursor, Log, LogError, LogEvent, Opened};
+use crate::spool::{Spool, SpoolError};
 use crate::stream::StreamId;
 use crate::trace::TARGET;
 
@@ -33,12 +29,12 @@ pub(super) struct Worker<F: Files> {
     pub(super) log: Log<F>,
     pub(super) receipts: Receipts,
     /// Position of the last read.
-    cursor: Option<Cursor>,
-    timers: Timers,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) timers: Timers,
     /// With [`Sync::Always`], callers whose records are written but not synced.
-    unconfirmed: VecDeque<(u64, WriteReply)>,
+    pub(super) unconfirmed: VecDeque<(u64, WriteReply)>,
     /// Reason why the last write stopped, unless it was repeated since.
-    is_stopped: bool,
+    pub(super) is_stopped: bool,
     /// Set to `true` if the dead-letter handler has not taken the last record.
     pub(super) handler_declines: bool,
     pub(super) reporter: Reporter,
@@ -51,46 +47,6 @@ struct Work {
     acknowledged: Vec<Range<u64>>,
     must_leave: bool,
     is_closing: bool,
-}
-
-/// Effects of a round, which can run code of the caller, and are therefore applied without a lock.
-#[derive(Default)]
-struct Effects {
-    accepted: Vec<WriteReply>,
-    rejected: Vec<(WriteReply, Record, Rejection)>,
-    unwanted: Vec<Record>,
-    left: Vec<Record>,
-    /// Records that are only on disk from now on.
-    unloaded: Vec<(u64, Record)>,
-}
-
-impl Effects {
-    /// Leaves a record in the spool, because there is no driver to deliver it.
-    fn leave(&mut self, record: Record) {
-        self.left.push(record);
-    }
-
-    fn unload(&mut self, seq: u64, record: Record) {
-        self.unloaded.push((seq, record));
-    }
-
-    fn reject(&mut self, staged: StagedRecord, rejection: Rejection) {
-        match staged.reply {
-            Some(reply) => self.rejected.push((reply, staged.record, rejection)),
-            // The record's receipt completes when it is dropped.
-            None => self.unwanted.push(staged.record),
-        }
-    }
-
-    fn apply(self) {
-        for reply in self.accepted {
-            // The caller may have been dropped.
-            let _ = reply.send(Ok(()));
-        }
-        for (reply, record, rejection) in self.rejected {
-            let _ = reply.send(Err((record, rejection)));
-        }
-    }
 }
 
 /// Marks the spool as closed when the thread ends, even by a panic.
@@ -164,6 +120,10 @@ impl<F: Files> Worker<F> {
         }
         self.load();
         self.tick(Instant::now());
+        if work.is_closing {
+            // Callers that wait for a sync are about to be rejected.
+            self.sync_all(Instant::now());
+        }
         self.publish();
         work.is_closing
     }
@@ -239,279 +199,6 @@ impl<F: Files> Worker<F> {
         self.timers.wrote_acknowledgements(now);
     }
 
-    /// Writes records of the buffer, which stay there.
-    fn write_spill(&mut self, spill: Spill) {
-        let Spill { mut records, is_final } = spill;
-        let spooled: Vec<_> = records
-            .iter()
-            .map(|spilled| SpooledRecord {
-                record: spilled.record.clone(),
-                accepted_at_ms: spilled.accepted_at_ms,
-            })
-            .collect();
-        let appended = self.append(&spooled);
-        self.sync_now();
-        let seqs = (appended.first..).zip(&records).take(appended.count);
-        self.shared.add_spilled(seqs.map(|(seq, spilled)| (spilled.pipeline_seq, seq)).collect());
-        records.drain(..appended.count);
-        let driver = {
-            let mut state = self.shared.state();
-            state.appended = self.log.next_seq();
-            state.outlet.advance(appended.first + appended.count as u64);
-            state.stats = self.log.stats();
-            state.diversion = if records.is_empty() || is_final {
-                Diversion::On
-            } else {
-                Diversion::Spilling(Spill { records, is_final })
-            };
-            state.take_driver()
-        };
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-    }
-
-    /// Appends records, and makes space for them if the policy allows it.
-    fn append(&mut self, records: &[SpooledRecord]) -> Appended {
-        let mut appended = self.log.append(records);
-        while let Some(AppendError::Full) = appended.stopped {
-            let drops = self.shared.settings.full_policy() == WhenFull::DropOldest;
-            if !drops || !self.drop_oldest() {
-                break;
-            }
-            let more = self.log.append(&records[appended.count..]);
-            debug_assert_eq!(more.first, appended.first + appended.count as u64);
-            appended.count += more.count;
-            appended.stopped = more.stopped;
-        }
-        self.note_stop(appended.stopped.as_ref());
-        if appended.count > 0 {
-            self.timers.wrote_records(Instant::now());
-        }
-        appended
-    }
-
-    fn note_stop(&mut self, stopped: Option<&AppendError>) {
-        let is_stopped = matches!(stopped, Some(AppendError::Full | AppendError::Io(_)));
-        if is_stopped {
-            self.timers.retry_write(Instant::now());
-        } else {
-            self.timers.write_now();
-        }
-        if is_stopped != self.is_stopped {
-            self.is_stopped = is_stopped;
-            self.reporter.report_stop(&self.shared.settings, stopped);
-        }
-        let mut state = self.shared.state();
-        if let Some(AppendError::Io(error)) = stopped {
-            state.last_error = Some(error.to_string());
-        }
-        self.shared.set_full(&mut state, is_stopped);
-    }
-
-    /// Lets new records find out whether there is space again.
-    fn probe(&mut self) {
-        if !self.is_stopped || self.timers.delays_write(Instant::now()) {
-            return;
-        }
-        if !self.log.is_full() {
-            self.note_stop(None);
-        } else if self.refuses() {
-            self.timers.write_now();
-            self.shared.accept_again();
-        }
-    }
-
-    fn refuses(&self) -> bool {
-        self.shared.settings.full_policy() == WhenFull::Refuse
-    }
-
-    fn write(&mut self, group: Group) {
-        if group.is_empty() {
-            self.probe();
-            return;
-        }
-        let size_before = size_of_records(&group);
-        let now = unix_millis();
-        let spooled: Vec<_> = group
-            .iter()
-            .filter_map(Staged::as_record)
-            .map(|staged| SpooledRecord { record: staged.record.clone(), accepted_at_ms: now })
-            .collect();
-        let appended = self.append(&spooled);
-        drop(spooled);
-        if self.shared.settings.sync() == Sync::Always && appended.count > 0 {
-            self.sync_now();
-        }
-        let written = Written { next: appended.first, left: appended.count };
-        let mut effects = Effects::default();
-        let mut rest = group;
-        let driver = {
-            let shared = self.shared.clone();
-            let mut state = shared.state();
-            state.appended = self.log.next_seq();
-            state.in_hand = 0;
-            state.stats = self.log.stats();
-            self.place(&mut state, &mut rest, written, &mut effects);
-            self.refuse(&mut rest, appended.stopped.as_ref(), &mut effects);
-            let mut size = size_before;
-            size -= size_of_records(&rest);
-            state.staging.restore(rest);
-            let woken = shared.release_staging(size);
-            let driver = state.take_driver();
-            drop(state);
-            woken.wake();
-            driver
-        };
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-        self.keep_receipts_of(&mut effects);
-        for record in std::mem::take(&mut effects.left) {
-            self.leave_record(record);
-        }
-        effects.apply();
-    }
-
-    /// Passes the written records on, each with its sequence number.
-    fn place(
-        &mut self,
-        state: &mut State,
-        rest: &mut Group,
-        mut written: Written,
-        effects: &mut Effects,
-    ) {
-        let confirmed = self.log.synced_seq();
-        let is_durable = |seq| self.shared.settings.sync() != Sync::Always || seq < confirmed;
-        while let Some(staged) = rest.pop_front_if(|staged| written.left > 0 || staged.is_flush()) {
-            let StagedRecord { record, accepted_at, reply, .. } = match staged {
-                Staged::Flush(reply) => {
-                    state.outlet.push_flush(written.next, reply);
-                    continue;
-                }
-                Staged::Record(staged) => staged,
-            };
-            let seq = written.take();
-            match reply {
-                Some(reply) if is_durable(seq) => effects.accepted.push(reply),
-                Some(reply) => self.unconfirmed.push_back((seq, reply)),
-                None => {}
-            }
-            if state.driver_ended {
-                effects.leave(record);
-            } else if state.outlet.loaded() == seq && state.outlet.has_space() {
-                let accepted = Accepted::At(accepted_at);
-                state.outlet.push(OutgoingRecord { seq, record, accepted });
-            } else {
-                effects.unload(seq, record);
-            }
-        }
-    }
-
-    /// Rejects the rest of a group as far as the callers wait and the policy demands it.
-    fn refuse(&self, rest: &mut Group, stopped: Option<&AppendError>, effects: &mut Effects) {
-        let refuses = match stopped {
-            Some(AppendError::TooLarge) => {
-                let first = rest.iter().position(|staged| staged.as_record().is_some());
-                if let Some(Staged::Record(staged)) = first.and_then(|first| rest.remove(first)) {
-                    let (bytes, limit) =
-                        (staged.record.size(), self.shared.settings.max_record_bytes());
-                    let rejection = RecordError::ExceedsSegment { bytes, limit };
-                    effects.reject(staged, rejection.into());
-                }
-                false
-            }
-            Some(_) => self.refuses(),
-            None => false,
-        };
-        if !refuses {
-            return;
-        }
-        // A record without a waiting caller was accepted already, so it waits.
-        let (refused, kept) = std::mem::take(rest).into_iter().partition::<Group, _>(|staged| {
-            staged.as_record().is_some_and(|one| one.reply.is_some())
-        });
-        *rest = kept;
-        for staged in refused {
-            if let Staged::Record(staged) = staged {
-                effects.reject(staged, Rejection::SpoolFull);
-            }
-        }
-    }
-
-    fn keep_receipts_of(&mut self, effects: &mut Effects) {
-        for (seq, mut record) in effects.unloaded.drain(..) {
-            if let Some(tracker) = record.take_tracker() {
-                self.receipts.insert(seq, tracker);
-            }
-        }
-    }
-
-    /// Reads records from the disk if the outlet is low.
-    fn load(&mut self) {
-        let (free, loaded) = {
-            let state = self.shared.state();
-            if !state.wants_load() || self.timers.delays_load(Instant::now()) {
-                return;
-            }
-            (state.outlet.free_space().unwrap_or_default(), state.outlet.loaded())
-        };
-        let (read, end) = self.read(loaded, free.records, free.bytes);
-        let outgoing: Vec<_> = read
-            .into_iter()
-            .map(|(seq, SpooledRecord { record, accepted_at_ms })| {
-                let record = match self.receipts.remove(seq) {
-                    Some(tracker) => record.with_tracker(tracker),
-                    None => record,
-                };
-                OutgoingRecord { seq, record, accepted: Accepted::AtMillis(accepted_at_ms) }
-            })
-            .collect();
-        let driver = {
-            let mut state = self.shared.state();
-            for record in outgoing {
-                state.outlet.push(record);
-            }
-            state.outlet.advance(end);
-            state.take_driver()
-        };
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-        if end == loaded {
-            // The segment cannot be opened now.
-            self.timers.retry_load(Instant::now());
-        }
-        self.fail_lost(end);
-    }
-
-    /// Reads records from `loaded` on. Returns them, and the sequence number of the next read.
-    pub(super) fn read(
-        &mut self,
-        loaded: u64,
-        max_records: usize,
-        max_bytes: usize,
-    ) -> (Vec<(u64, SpooledRecord)>, u64) {
-        let cursor = self.cursor.take().filter(|cursor| cursor.seq() == loaded);
-        let mut cursor = cursor.unwrap_or_else(|| self.log.cursor_at(loaded));
-        let read = self.log.read(&mut cursor, max_records, max_bytes);
-        let end = cursor.seq().max(loaded);
-        self.cursor = Some(cursor);
-        (read, end)
-    }
-
-    /// Completes the receipts of records that could not be read.
-    pub(super) fn fail_lost(&mut self, end: u64) {
-        for tracker in self.receipts.take_before(end).into_values() {
-            self.complete(tracker, FailureReason::SpoolDamaged);
-        }
-    }
-
-    /// Completes the receipt of a record that is not in memory.
-    fn complete(&self, tracker: Tracker, reason: FailureReason) {
-        tracker.fail(Record::new(Vec::new()), self.stream.clone(), reason);
-    }
-
     fn tick(&mut self, now: Instant) {
         if self.timers.take_acknowledgements(now) {
             self.write_acknowledgements();
@@ -522,7 +209,7 @@ impl<F: Files> Worker<F> {
     }
 
     /// Makes records durable for callers that wait for it.
-    fn sync_now(&mut self) {
+    pub(super) fn sync_now(&mut self) {
         let started = Instant::now();
         let synced = self.log.sync_records();
         self.after_sync(synced, started);
@@ -577,7 +264,7 @@ impl<F: Files> Worker<F> {
         }
     }
 
-    fn leave_record(&self, mut record: Record) {
+    pub(super) fn leave_record(&self, mut record: Record) {
         if let Some(tracker) = record.take_tracker() {
             tracker.fail(record, self.stream.clone(), FailureReason::Spooled { last: None });
         }
@@ -601,21 +288,6 @@ impl<F: Files> Worker<F> {
     }
 }
 
-/// Written records of a group that have not been passed on.
-#[derive(Clone, Copy)]
-struct Written {
-    next: u64,
-    left: usize,
-}
-
-impl Written {
-    fn take(&mut self) -> u64 {
-        self.left -= 1;
-        self.next += 1;
-        self.next - 1
-    }
-}
-
 fn error_of(event: &LogEvent) -> Option<String> {
     match event {
         LogEvent::SyncFailed { error, .. }
@@ -626,9 +298,4 @@ fn error_of(event: &LogEvent) -> Option<String> {
         | LogEvent::RemoveFailed { error, .. } => Some(error.to_string()),
         LogEvent::Damage(_) => None,
     }
-}
-
-pub(super) fn unix_millis() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

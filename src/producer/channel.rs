@@ -511,7 +511,7 @@ impl Channel {
             let size = std::mem::take(&mut queue.collected);
             queue.takes += u64::from(!taken.is_empty());
             let woken = self.capacity.release_failed(size);
-            self.acknowledge_collected(&mut queue);
+            self.acknowledge_collected();
             if size.records > 0 {
                 // The driver must publish its state again, because the published state can still count these records.
                 wake(queue);
@@ -525,12 +525,11 @@ impl Channel {
         taken
     }
 
-    /// Acknowledges the failed records that a caller takes from the queue.
-    pub(super) fn acknowledge_collected(&self, queue: &mut Queue) {
-        let seqs = std::mem::take(&mut queue.collected_seqs);
-        if let Some(spooling) = self.spooling.as_ref().filter(|_| !seqs.is_empty()) {
-            // The queue stays locked, so that the spool is not closed in between.
-            spooling.acknowledge(seqs.into_vec());
+    /// Acknowledges the failed records that a caller takes from the queue. The queue must be locked, so that the spool is
+    /// not closed in between.
+    pub(super) fn acknowledge_collected(&self) {
+        if let Some(spooling) = &self.spooling {
+            spooling.acknowledge_collected();
         }
     }
 

@@ -14,7 +14,7 @@ impl Channel {
             let mut queue = self.queue();
             let size = std::mem::take(&mut queue.collected);
             let woken = self.capacity.release_failed(size);
-            self.acknowledge_collected(&mut queue);
+            self.acknowledge_collected();
             let left = queue.ended.as_ref().map_or(0, |ended| ended.left);
             (std::mem::take(&mut queue.undelivered), left, woken)
         };

@@ -221,10 +221,10 @@ impl<S> Driver<S> {
         self.acknowledge();
         self.release();
         let failed = self.sink.core.take_failed();
-        self.acknowledge_collected();
         let taken = mem::take(&mut self.sink.core.change_mut().taken);
         debug_assert_eq!(failed.len(), taken.records);
         self.channel.queue().collect(failed, taken);
+        self.acknowledge_collected();
     }
 
     /// Releases the charges of the records that have left the sink.
@@ -333,7 +333,6 @@ impl<S> Driver<S> {
         }
         self.acknowledge();
         let Some(failed) = self.sink.core.try_finish() else { return false };
-        self.acknowledge_collected();
         let records = failed.len();
         let stream = self.sink.core.stream().name();
         if records > 0 && !self.channel.queue().has_handles {
@@ -367,7 +366,7 @@ impl<S> Driver<S> {
     /// Ends the producer. `undelivered` has the records without a receipt, and `returned` also counts the others.
     fn finish(&mut self, undelivered: Vec<Undelivered>, returned: usize, reason: StopReason) {
         self.terminated = true;
-        self.end_spool();
+        let departed = self.end_spool();
         self.release();
         let snapshot = self.sink.core.snapshot();
         let mut queue = self.channel.queue();
@@ -377,6 +376,7 @@ impl<S> Driver<S> {
         queue.pending_since = None;
         let records = queue.undelivered.len() + returned;
         queue.undelivered.extend(undelivered);
+        self.channel.collect_seqs(departed);
         let last_failure = queue.undelivered.last().map(|last| last.reason().clone());
         queue.ended = Some(Box::new(Ended { reason: reason.clone(), left: records, last_failure }));
         let late = mem::take(&mut queue.commands);

@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 
@@ -38,8 +37,6 @@ pub(super) struct Queue {
     pub(super) undelivered: Vec<Undelivered>,
     /// Size of the failed records in `undelivered`. These records keep their permits until a caller takes them.
     pub(super) collected: Size,
-    /// Numbers of the records in `undelivered` in the spool, which are acknowledged when a caller takes them.
-    pub(super) collected_seqs: Box<[Range<u64>]>,
     /// Number of calls that have taken at least one record from `undelivered`.
     pub(super) takes: u64,
     pub(super) rest: Rest,

@@ -66,7 +66,8 @@
 //!
 //! In the mode [`WriteAhead`](SpoolMode::WriteAhead), all records pass the disk. In the mode
 //! [`Overflow`](SpoolMode::Overflow), records are written only if they do not fit into the buffer. This costs nothing on
-//! good days and survives a clean shutdown, but a crash loses the records that are only in memory.
+//! good days and survives a clean shutdown, but a crash loses the records that are only in memory. A source that is always
+//! faster than the stream fills the buffer, and then the disk.
 //!
 //! # Order
 //!

@@ -61,7 +61,7 @@ impl Spooling {
         match *self {}
     }
 
-    pub(in crate::producer) fn acknowledge(&self, _: Vec<Range<u64>>) {
+    pub(in crate::producer) fn acknowledge_collected(&self) {
         match *self {}
     }
 
@@ -71,6 +71,8 @@ impl Spooling {
 }
 
 impl Channel {
+    pub(in crate::producer) fn collect_seqs(&self, _: Vec<Range<u64>>) {}
+
     pub(in crate::producer) fn try_reserve_staged(
         &self,
         spooling: &Spooling,
@@ -143,5 +145,7 @@ impl<S> Driver<S> {
 
     pub(in crate::producer) fn take_spooled_flushes(&mut self) {}
 
-    pub(in crate::producer) fn end_spool(&mut self) {}
+    pub(in crate::producer) fn end_spool(&mut self) -> Vec<Range<u64>> {
+        Vec::new()
+    }
 }

@@ -1,8 +1,8 @@
-use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::intake::{Intake, Next};
+use super::intake::Next;
 use crate::error::Error;
 use crate::pipeline::UNROUTED;
 use crate::producer::channel::wake_all;
@@ -104,9 +104,7 @@ impl<S> Driver<S> {
     pub(in crate::producer) fn acknowledge_collected(&mut self) {
         if let Some(intake) = &mut self.intake {
             let seqs = intake.departed(self.sink.core.take_departures());
-            let mut queue = self.channel.queue();
-            let earlier = mem::take(&mut queue.collected_seqs).into_iter();
-            queue.collected_seqs = earlier.chain(seqs).collect();
+            self.channel.collect_seqs(seqs);
         }
     }
 
@@ -195,12 +193,13 @@ impl<S> Driver<S> {
         self.flushes.extend(flushes.into_iter().map(|reply| (position, reply)));
     }
 
-    /// Ends the use of the spool, which stays open so that failed records can be taken.
-    pub(in crate::producer) fn end_spool(&mut self) {
+    /// Ends the use of the spool, which stays open so that failed records can be taken. Returns the numbers in the spool of
+    /// the records that have left the sink last.
+    pub(in crate::producer) fn end_spool(&mut self) -> Vec<Range<u64>> {
         self.take_spooled_flushes();
-        if let Some(intake) = mem::take(&mut self.intake) {
-            let mut intake: Box<Intake> = intake;
-            intake.leave(self.sink.core.stream());
-        }
+        let Some(mut intake) = self.intake.take() else { return Vec::new() };
+        let departed = intake.departed(self.sink.core.take_departures());
+        intake.leave(self.sink.core.stream());
+        departed
     }
 }

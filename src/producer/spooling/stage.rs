@@ -1,5 +1,6 @@
+use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,13 +22,15 @@ pub(in crate::producer) struct Spooling {
     handle: Arc<SpoolHandle>,
     /// Capacity for records that are about to be written.
     staging: Capacity,
+    /// Numbers in the spool of the failed records that a caller can take, which are acknowledged then.
+    collected: Mutex<Vec<Range<u64>>>,
 }
 
 impl Spooling {
     pub(in crate::producer) fn new(sink: &Core) -> Option<Box<Self>> {
         let handle = sink.spool()?.clone();
         let staging = Capacity::of_staging(STAGING_BOUNDS, handle.staging().clone());
-        Some(Box::new(Self { handle, staging }))
+        Some(Box::new(Self { handle, staging, collected: Mutex::default() }))
     }
 
     /// Returns the number of records that were found when the spool was opened.
@@ -87,8 +90,22 @@ impl Spooling {
         self.handle.closed().await;
     }
 
-    pub(in crate::producer) fn acknowledge(&self, ranges: Vec<Range<u64>>) {
-        self.handle.acknowledge(ranges);
+    fn collected(&self) -> MutexGuard<'_, Vec<Range<u64>>> {
+        self.collected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds failed records. Must follow their addition to the queue, so that a record is not acknowledged before it is
+    /// taken.
+    pub(in crate::producer) fn collect(&self, seqs: Vec<Range<u64>>) {
+        self.collected().extend(seqs);
+    }
+
+    /// Acknowledges the failed records that a caller has taken.
+    pub(in crate::producer) fn acknowledge_collected(&self) {
+        let seqs = mem::take(&mut *self.collected());
+        if !seqs.is_empty() {
+            self.handle.acknowledge(seqs);
+        }
     }
 
     pub(in crate::producer) fn flush(&self) -> FlushReply {
@@ -106,6 +123,13 @@ pub(in crate::producer) enum StageError {
 }
 
 impl Channel {
+    /// Adds failed records that are acknowledged when a caller takes them.
+    pub(in crate::producer) fn collect_seqs(&self, seqs: Vec<Range<u64>>) {
+        if let Some(spooling) = self.spooling.as_ref().filter(|_| !seqs.is_empty()) {
+            spooling.collect(seqs);
+        }
+    }
+
     /// Reserves a permit to stage a record, without waiting.
     pub(in crate::producer) fn try_reserve_staged(
         &self,

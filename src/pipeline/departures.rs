@@ -48,6 +48,7 @@ fn coalesce(ranges: &mut Vec<Range<u64>>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of ranges is expected")]
 mod tests {
     use fastrand::Rng;
 

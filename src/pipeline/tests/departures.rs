@@ -1,5 +1,7 @@
 //! Records that leave the pipeline, which a spool acknowledges.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of ranges is expected")]
+
 use std::ops::Range;
 
 use super::*;

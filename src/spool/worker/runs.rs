@@ -76,6 +76,7 @@ impl Runs {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of ranges is expected")]
 mod tests {
     use fastrand::Rng;
 

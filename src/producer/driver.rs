@@ -484,7 +484,8 @@ where
         if drained.rests {
             this.rest();
         }
-        if expects_more {
+        // The sink may have become ready for the records of a spool only now.
+        if expects_more || this.can_admit_spooled() {
             yield_to_others(cx);
         }
         this.channel.queue().busy = false;

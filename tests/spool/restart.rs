@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use kinesis_sink::sim::Faults;
 use kinesis_sink::spool::Sync;
+use kinesis_sink::stream::{StreamDescription, describe_stream_fn};
 use kinesis_sink::{Record, RecordOrdering};
 
 use crate::fixtures::{
-    Directory, builder, distinct, eventually, produce, produce_with, record, sorted, stream,
+    Directory, builder, distinct, eventually, produce, produce_with, record, soon, sorted, stream,
     stream_in_outage, written,
 };
 use crate::support::mock_service::text;
@@ -139,4 +140,23 @@ async fn keys_survive_restart() {
     assert_eq!(of("keyed").partition_key().unwrap(), &*long);
     assert_eq!(of("placed").explicit_hash_key().map(|key| key.get()), Some(7));
     assert_eq!(of("random").partition_key().unwrap().len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backlog_is_sent_after_late_description() {
+    let directory = Directory::new();
+    let producer = produce(&stream_in_outage(), directory.spool());
+    for number in 0..100 {
+        producer.send(record(number)).await.unwrap();
+    }
+    producer.close_within(Duration::ZERO).await.unwrap();
+    let stream = stream();
+    let describe = describe_stream_fn(|_| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok(StreamDescription::default())
+    });
+    let described = builder().with_ordering(RecordOrdering::PerKey).with_stream_info(describe);
+    let producer = produce_with(described, &stream, directory.spool());
+    soon(producer.close()).await.unwrap();
+    assert_eq!(written(&stream).len(), 100);
 }

@@ -117,6 +117,10 @@ impl<S> Driver<S> {
         Drained::default()
     }
 
+    pub(in crate::producer) fn can_admit_spooled(&self) -> bool {
+        false
+    }
+
     pub(in crate::producer) fn waiting_spooled(&self) -> Option<usize> {
         None
     }

@@ -51,6 +51,12 @@ impl<S> Driver<S> {
         drained
     }
 
+    /// Returns `true` if there are records from the spool that wait neither for capacity nor for the sink.
+    pub(in crate::producer) fn can_admit_spooled(&self) -> bool {
+        let can_continue = self.intake.as_ref().is_some_and(|intake| intake.can_continue());
+        can_continue && self.sink.core.snapshot().is_ready_to_send
+    }
+
     /// Returns the size of the spooled record that waits for capacity, if one does.
     pub(in crate::producer) fn waiting_spooled(&self) -> Option<usize> {
         let bytes = self.intake.as_ref()?.waiting_bytes()?;

@@ -124,6 +124,11 @@ impl Intake {
         }
     }
 
+    /// Returns `true` if there is a record that does not wait for capacity.
+    pub(in crate::producer) fn can_continue(&self) -> bool {
+        !self.incoming.is_empty() && self.permit.is_none()
+    }
+
     /// Returns the size of the record that waits for capacity, if one does.
     pub(in crate::producer) fn waiting_bytes(&self) -> Option<usize> {
         self.permit.as_ref()?;

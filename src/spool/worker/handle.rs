@@ -80,12 +80,15 @@ impl Shared {
             SpoolMode::Overflow if recovered.records == 0 => Diversion::Off,
             SpoolMode::Overflow | SpoolMode::WriteAhead => Diversion::On,
         };
+        let staging = Shares::of_buffer(STAGING_BOUNDS);
+        // A sink that does not become a producer has no other members.
+        staging.set_members(1, false);
         Self {
             diverts: AtomicBool::new(diversion.is_on()),
             refuses: AtomicBool::new(false),
             state: Mutex::new(State::new(first, appended, diversion)),
             wake: Condvar::new(),
-            staging: Arc::new(Shares::of_buffer(STAGING_BOUNDS)),
+            staging: Arc::new(staging),
             spilled: Mutex::default(),
             closed: watch::Sender::new(false),
             settings,

@@ -10,11 +10,12 @@ use super::handle::Shared;
 use super::receipts::Receipts;
 use super::report::Reporter;
 use super::spill::Spill;
-use super::staging::{Group, WriteReply, size_of_records};
+use super::staging::{Group, Staged, StagedRecord, WriteReply, size_of_records};
 use super::state::{Phase, Sleep};
 use super::timers::Timers;
-use crate::error::RecordCount;
-use crate::record::{FailureReason, Record, SharedHandler};
+use crate::error::{RecordCount, Rejection};
+use crate::guard::catch_panic;
+use crate::record::{FailureReason, Record, SharedHandler, Undelivered};
 use crate::spool::files::Files;
 use crate::spool::log::{Cursor, Log, LogError, LogEvent, Opened};
 use crate::spool::{Spool, SpoolError};
@@ -270,8 +271,34 @@ impl<F: Files> Worker<F> {
         }
     }
 
+    /// Returns the records that could not be written to their callers, their receipts, or the dead-letter handler. Returns
+    /// the number of those that none of them takes.
+    fn return_unwritten(&self) -> usize {
+        let group = self.shared.state().staging.take();
+        self.shared.release_staging(size_of_records(&group)).wake();
+        let mut lost = 0;
+        for staged in group {
+            let Staged::Record(StagedRecord { record, reply, .. }) = staged else { continue };
+            if let Some(reply) = reply {
+                // The caller may have been dropped.
+                let _ = reply.send(Err((record, Rejection::Closed)));
+                continue;
+            }
+            let undelivered =
+                Undelivered::unsent(record, self.stream.clone(), FailureReason::SpoolFull);
+            let Err(undelivered) = undelivered.hand_over() else { continue };
+            let returned = match &self.dead_letters {
+                // If the handler panics, it has taken the record.
+                Some(handler) => catch_panic(|| handler.put(undelivered)).flatten(),
+                None => Some(undelivered),
+            };
+            lost += usize::from(returned.is_some());
+        }
+        lost
+    }
+
     fn close(self) {
-        let unwritten = self.shared.state().staging.records();
+        let unwritten = self.return_unwritten();
         if unwritten > 0 {
             error!(
                 target: TARGET,

@@ -39,7 +39,6 @@ impl Harness {
         };
         let worker = Worker::open(files.another(), &spool, &mut owner).unwrap();
         let handle = Arc::new(SpoolHandle { shared: worker.shared().clone() });
-        handle.staging().set_members(1, false);
         Self { worker, handle }
     }
 
@@ -287,4 +286,32 @@ fn closing_worker_completes_receipts() {
     charge(&harness.handle, &record());
     assert!(harness.handle.stage(record(), Instant::now()).is_err());
     assert_eq!(Harness::new(&files, spool()).handle.recovered(), 1);
+}
+
+#[test]
+fn closing_worker_returns_unwritten_records() {
+    let files = FakeFiles::new(1);
+    let harness = Harness::new(&files, spool());
+    files.set_capacity(files.used_bytes());
+    // The segment has space for some of them.
+    let mut receipts = Vec::new();
+    for _ in 0..40 {
+        let (tracked, receipt) = large().tracked();
+        harness.stage(tracked);
+        receipts.push(receipt);
+    }
+    let handle = harness.handle.clone();
+    let waiting = write(&handle, large());
+    harness.handle.request_close();
+    harness.worker.run();
+    assert_eq!(waiting.now_or_never().unwrap(), Err((Some(large()), Rejection::Closed)));
+    let reasons: Vec<_> = receipts
+        .into_iter()
+        .map(|receipt| receipt.now_or_never().unwrap().unwrap_err().reason().code())
+        .collect();
+    let written = reasons.iter().filter(|reason| **reason == "spooled").count();
+    assert!(reasons[written..].iter().all(|reason| *reason == "spool_full"), "{reasons:?}");
+    assert!(written < 40);
+    files.set_capacity(u64::MAX);
+    assert_eq!(Harness::new(&files, spool()).handle.recovered(), written as u64);
 }

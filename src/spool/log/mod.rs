@@ -30,7 +30,9 @@ use std::io;
 use std::path::PathBuf;
 
 pub(crate) use super::format::SpooledRecord;
-pub(crate) use error::{AppendError, Cause, Damage, LogError, LogEvent};
+#[cfg(test)]
+pub(crate) use error::Cause;
+pub(crate) use error::{AppendError, Damage, LogError, LogEvent};
 pub(crate) use inspect::{inspect, verify};
 pub(crate) use read::Cursor;
 pub(crate) use types::{Appended, LogInfo, LogSettings, LogStats, Recovered, SegmentInfo};

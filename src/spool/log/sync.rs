@@ -56,6 +56,7 @@ impl<F: Files> Log<F> {
     }
 
     /// Returns `true` if a sync, or writing acknowledgements, has something to do.
+    #[cfg(test)]
     pub(crate) fn is_dirty(&self) -> bool {
         self.moving.is_some()
             || self.entries_dirty

@@ -99,6 +99,9 @@ pub enum Format {
     Ndjson,
     /// Length as a 32-bit big-endian integer, at most 10485760, followed by the data
     LengthPrefixed,
+    /// Lines of a file that --dead-letter wrote. Each record is sent with its data, partition key, and
+    /// explicit hash key. Blank lines are skipped
+    DeadLetters,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -131,7 +134,15 @@ Invalid input and failed records:
   where reason is bad_input (never sent), rejected, attempts_exhausted, deadline_exceeded, or withdrawn (not
   delivered when the program ended), code is the error code of the service, and partition_key is null if it
   was random. data_base64 replaces data if it is not UTF-8. A line of more than 10485760 bytes has neither.
-  To send text records again: jq -r '.data // empty' FILE | pipe ..
+
+Sending failed records again:
+  pipe --format dead-letters --dead-letter FILE2 .. < FILE
+  FILE is not changed; remove it when the exit status is 0, or 3 with --dead-letter FILE2. FILE2 then has the
+  records that failed again, and, unchanged, the lines of FILE that cannot be sent: those of bad_input, which
+  have never been records, and damaged ones. Without --dead-letter the first such line stops reading; start
+  again at line N with: tail -n +N FILE | pipe ..
+  To list bad_input, for a correction in its own format: jq -r 'select(.reason == \"bad_input\") | .data' FILE
+  Records with may_have_been_written are sent too, and can be in the stream twice; the summary counts them.
 
 Exit status:
   0    all records were delivered
@@ -145,7 +156,8 @@ Examples:
   printf 'one\\ntwo\\n' | cargo run --example pipe
   tail -F access.log | pipe --stream clicks --region eu-west-1 --aggregation per-key
   zcat events.gz | pipe --stream events --format ndjson --key-pointer /user/id --ordering per-key \\
-    --dead-letter dead.ndjson";
+    --dead-letter dead.ndjson
+  pipe --format dead-letters --stream events --dead-letter again.ndjson < dead.ndjson";
 
 impl Arguments {
     /// Parses the command line. Exits if the options are invalid.
@@ -164,12 +176,15 @@ impl Arguments {
         if self.key_field.is_some() && self.format != Format::Lines {
             return Some("--key-field needs --format lines; in JSON, --key-pointer names the key");
         }
-        if self.keep_newline && self.format == Format::LengthPrefixed {
+        if self.keep_newline && matches!(self.format, Format::LengthPrefixed | Format::DeadLetters)
+        {
             return Some(
-                "--keep-newline needs --format lines or ndjson: frames have no line break",
+                "--keep-newline needs --format lines or ndjson: other records have no line break",
             );
         }
-        if self.ordering == OrderingMode::PerKey && matches!(self.key_source(), KeySource::Random) {
+        let has_keys =
+            self.format == Format::DeadLetters || !matches!(self.key_source(), KeySource::Random);
+        if self.ordering == OrderingMode::PerKey && !has_keys {
             return Some("--ordering per-key needs keys: give --key-pointer or --key-field");
         }
         None

@@ -4,13 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
-use base64_simd::STANDARD;
-use bytes::Bytes;
+use kinesis_sink::Undelivered;
 use kinesis_sink::record::DeadLetterHandler;
-use kinesis_sink::{PartitionKey, Record, Undelivered};
-use serde::Serialize;
 
-use crate::record::RejectedFrame;
+use crate::dead_letter::DeadLetter;
+use crate::record::{RejectedData, RejectedFrame};
 
 /// A dead-letter file that all clones share.
 #[derive(Clone)]
@@ -21,56 +19,6 @@ struct Inner {
     written: u64,
     /// The first write error. Nothing is written after an error, because the file might end with a partial line.
     error: Option<io::Error>,
-}
-
-#[derive(Serialize)]
-struct DeadLetter<'a> {
-    reason: &'static str,
-    code: Option<&'a str>,
-    message: String,
-    attempts: u32,
-    may_have_been_written: bool,
-    partition_key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_base64: Option<String>,
-}
-
-impl<'a> DeadLetter<'a> {
-    fn new(reason: &'static str, message: String, data: Option<&'a Bytes>) -> Self {
-        let text = data.and_then(|data| std::str::from_utf8(data).ok());
-        let data_base64 = data.filter(|_| text.is_none());
-        Self {
-            reason,
-            code: None,
-            message,
-            attempts: 0,
-            may_have_been_written: false,
-            partition_key: None,
-            data: text,
-            data_base64: data_base64.map(|data| STANDARD.encode_to_string(data)),
-        }
-    }
-
-    fn from_undelivered(undelivered: &'a Undelivered) -> Self {
-        let record = undelivered.record();
-        let reason = undelivered.reason();
-        Self {
-            code: undelivered.last_error().map(|error| error.code()),
-            attempts: undelivered.attempts(),
-            may_have_been_written: undelivered.may_have_been_written(),
-            partition_key: explicit_key(record),
-            ..Self::new(reason.code(), reason.to_string(), Some(record.data()))
-        }
-    }
-}
-
-fn explicit_key(record: &Record) -> Option<&str> {
-    match record.partition_key() {
-        PartitionKey::Explicit(key) => Some(key.as_str()),
-        _ => None,
-    }
 }
 
 impl DeadLetters {
@@ -85,6 +33,23 @@ impl DeadLetters {
         Ok(Self(Arc::new(Mutex::new(Inner { file, written: 0, error: None }))))
     }
 
+    /// Returns `true` if standard input is read from this file. Then reading would never end, because each line that
+    /// fails again is appended to the input.
+    #[cfg(unix)]
+    pub fn is_standard_input(&self) -> io::Result<bool> {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::MetadataExt;
+
+        let input = File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?;
+        let file = self.lock().file.metadata()?;
+        Ok(input.is_file() && (input.dev(), input.ino()) == (file.dev(), file.ino()))
+    }
+
+    #[cfg(not(unix))]
+    pub fn is_standard_input(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Returns the number of lines written since the file was opened.
     pub fn written(&self) -> u64 {
         self.lock().written
@@ -97,17 +62,22 @@ impl DeadLetters {
     /// Writes a rejected frame. `frame` is its position in the input. Returns `false` on error.
     pub fn put_rejected(&self, rejected: &RejectedFrame, frame: &str) -> bool {
         let message = format!("{frame}: {}", rejected.error);
-        self.write(&DeadLetter::new("bad_input", message, rejected.data.as_ref()))
+        match &rejected.data {
+            RejectedData::Frame(data) => {
+                self.write(&DeadLetter::bad_input(message, Some(data)).to_line())
+            }
+            RejectedData::Discarded => self.write(&DeadLetter::bad_input(message, None).to_line()),
+            RejectedData::DeadLetter(line) => self.write(&[line, &b"\n"[..]].concat()),
+        }
     }
 
     /// Writes a line. Returns `false` on error. Blocking on a slow file limits the number of records in memory.
-    fn write(&self, letter: &DeadLetter<'_>) -> bool {
+    fn write(&self, line: &[u8]) -> bool {
         let mut inner = self.lock();
         if inner.error.is_some() {
             return false;
         }
-        let line = serde_json::to_vec(letter).expect("serialization to JSON succeeds");
-        match inner.file.write_all(&[&line[..], b"\n"].concat()) {
+        match inner.file.write_all(line) {
             Ok(()) => inner.written += 1,
             Err(error) => inner.error = Some(error),
         }
@@ -121,7 +91,7 @@ impl DeadLetters {
 
 impl DeadLetterHandler for DeadLetters {
     fn put(&mut self, undelivered: Undelivered) -> Option<Undelivered> {
-        if self.write(&DeadLetter::from_undelivered(&undelivered)) {
+        if self.write(&DeadLetter::from_undelivered(&undelivered).to_line()) {
             None
         } else {
             Some(undelivered)

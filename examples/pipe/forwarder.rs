@@ -13,7 +13,7 @@ use crate::frame_error::FrameError;
 use crate::input::{Frame, Input, InputError};
 use crate::interrupts::Interrupts;
 use crate::progress::Progress;
-use crate::record::{RecordBuilder, RejectedFrame};
+use crate::record::{RecordBuilder, RejectedData, RejectedFrame};
 use crate::report::{ReadCounts, Report, StopReason, UndeliveredCounts};
 use crate::tally::Tally;
 
@@ -106,18 +106,21 @@ impl Forwarder {
 
     /// Sends a frame as a record. The sink must be ready to accept a record.
     fn accept(&mut self, frame: Frame, read: &mut ReadCounts) -> Result<(), RejectedFrame> {
-        let Some(record) = self.records.build(frame)? else { return Ok(()) };
-        let data = record.data().clone();
-        match self.sink.start_send_unpin(record) {
+        let Some(built) = self.records.build(frame)? else { return Ok(()) };
+        let data = built.record.data().clone();
+        match self.sink.start_send_unpin(built.record) {
             Ok(()) => {
                 read.records += 1;
+                read.resent += u64::from(built.may_have_been_written);
                 read.bytes += data.len() as u64;
                 if let Some(tally) = &mut self.tally {
                     tally.add(&data);
                 }
                 Ok(())
             }
-            Err(error) => Err(RejectedFrame { error: FrameError::Record(error), data: Some(data) }),
+            Err(error) => {
+                Err(RejectedFrame { error: FrameError::Record(error), data: built.source })
+            }
         }
     }
 
@@ -128,6 +131,10 @@ impl Forwarder {
         let is_written =
             self.dead_letters.as_ref().is_some_and(|file| file.put_rejected(rejected, &frame));
         if is_written {
+            // The copied line does not say why it was rejected.
+            if matches!(rejected.data, RejectedData::DeadLetter(_)) {
+                self.progress.print_rejected(&frame, &rejected.error);
+            }
             None
         } else {
             Some(StopReason::BadInput(format!("{frame}: {}", rejected.error)))

@@ -1,5 +1,7 @@
 use kinesis_sink::limits::MAX_RECORD_BYTES;
 
+use crate::dead_letter::DeadLetterError;
+
 /// The reason why a frame is rejected, and how to fix it. The text contains no data of the frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -17,6 +19,8 @@ pub enum FrameError {
     FieldNotFound { number: u32, fields: usize },
     #[error("field {0} is not UTF-8: use another --key-field")]
     InvalidUtf8(u32),
+    #[error(transparent)]
+    DeadLetter(#[from] DeadLetterError),
     #[error(transparent)]
     Record(kinesis_sink::Error),
 }

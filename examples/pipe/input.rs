@@ -7,6 +7,7 @@ use tokio::io::{Stdin, stdin};
 use tokio_util::codec::{Decoder, FramedRead, LengthDelimitedCodec};
 
 use crate::arguments::Format;
+use crate::dead_letter::MAX_LINE_BYTES;
 
 /// Initial capacity of the read buffer. For comparison, a pipe holds 64 KiB on Linux.
 const READ_BYTES: usize = 128 * 1024;
@@ -37,6 +38,9 @@ pub enum InputError {
     Length,
     #[error("input ends within the frame")]
     Truncated,
+    /// The data of such a line is lost, so a dead-letter file is not read beyond it.
+    #[error("longer than {MAX_LINE_BYTES} bytes: not a line of a dead-letter file")]
+    DeadLetterTooLong,
 }
 
 /// Splits the input into frames. Copies them, because a slice would keep the whole read buffer in memory.
@@ -47,6 +51,9 @@ pub enum FrameDecoder {
         /// Number of bytes at the start of the buffer that contain no line break.
         searched: usize,
         discarding: bool,
+        max_bytes: usize,
+        /// Whether a line that exceeds the limit ends the input.
+        strict: bool,
     },
     LengthPrefixed(LengthDelimitedCodec),
 }
@@ -54,9 +61,8 @@ pub enum FrameDecoder {
 impl FrameDecoder {
     fn new(format: Format) -> Self {
         match format {
-            Format::Lines | Format::Ndjson => {
-                Self::Lines { started: false, searched: 0, discarding: false }
-            }
+            Format::Lines | Format::Ndjson => Self::lines(MAX_RECORD_BYTES, false),
+            Format::DeadLetters => Self::lines(MAX_LINE_BYTES, true),
             // The length stays in the buffer, so that `decode_eof` can detect input that ends right after a length.
             Format::LengthPrefixed => Self::LengthPrefixed(
                 LengthDelimitedCodec::builder()
@@ -68,6 +74,10 @@ impl FrameDecoder {
             ),
         }
     }
+
+    fn lines(max_bytes: usize, strict: bool) -> Self {
+        Self::Lines { started: false, searched: 0, discarding: false, max_bytes, strict }
+    }
 }
 
 impl Decoder for FrameDecoder {
@@ -77,11 +87,14 @@ impl Decoder for FrameDecoder {
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, InputError> {
         match self {
             Self::Lines { started: false, .. } if may_become_mark(buffer) => Ok(None),
-            Self::Lines { started, searched, discarding } => {
+            Self::Lines { started, searched, discarding, max_bytes, strict } => {
                 if !std::mem::replace(started, true) && buffer.starts_with(BYTE_ORDER_MARK) {
                     buffer.advance(BYTE_ORDER_MARK.len());
                 }
-                Ok(next_line(buffer, searched, discarding))
+                match next_line(buffer, searched, discarding, *max_bytes) {
+                    Some(Frame::TooLong) if *strict => Err(InputError::DeadLetterTooLong),
+                    line => Ok(line),
+                }
             }
             Self::LengthPrefixed(codec) => {
                 let frame = codec.decode(buffer).map_err(|_| InputError::Length)?;
@@ -115,12 +128,17 @@ fn may_become_mark(buffer: &[u8]) -> bool {
     buffer.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(buffer)
 }
 
-fn next_line(buffer: &mut BytesMut, searched: &mut usize, discarding: &mut bool) -> Option<Frame> {
+fn next_line(
+    buffer: &mut BytesMut,
+    searched: &mut usize,
+    discarding: &mut bool,
+    max_bytes: usize,
+) -> Option<Frame> {
     loop {
         let Some(at) = memchr(b'\n', &buffer[*searched..]) else {
             *searched = buffer.len();
             // A line break has up to two bytes, which do not count toward the record size.
-            if buffer.len() <= MAX_RECORD_BYTES + 2 {
+            if buffer.len() <= max_bytes + 2 {
                 return None;
             }
             buffer.clear();

@@ -5,6 +5,7 @@
 //! and run the ignored test in `tests/examples/pipe/memory.rs`.
 
 mod arguments;
+mod dead_letter;
 mod dead_letters;
 #[path = "../support/embedded.rs"]
 mod embedded;
@@ -57,6 +58,11 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let dead_letters = arguments.dead_letter.as_deref().map(DeadLetters::open).transpose()?;
+    if let Some(file) = &dead_letters
+        && file.is_standard_input().context("cannot inspect standard input")?
+    {
+        anyhow::bail!("--dead-letter is the file that is read: name another file");
+    }
     if arguments.remote.is_set() {
         let client = arguments.remote.connect().await?;
         let stream = arguments.remote.stream();

@@ -3,6 +3,7 @@ use std::io::IsTerminal;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use kinesis_sink::KinesisSink;
 
+use crate::frame_error::FrameError;
 use crate::interrupts::Interrupt;
 use crate::report::ReadCounts;
 use crate::stderr::print_line;
@@ -10,10 +11,14 @@ use crate::stderr::print_line;
 const TEMPLATE: &str =
     "{elapsed_precise} {spinner} {binary_bytes} read, {binary_bytes_per_sec}; {msg}";
 
+/// Number of rejected lines that are printed, so that a file of another format does not fill the terminal.
+const MAX_PRINTED: u32 = 10;
+
 /// A progress line, shown if standard error is a terminal.
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
+    rejected: u32,
 }
 
 impl Progress {
@@ -21,7 +26,7 @@ impl Progress {
         let shown = !quiet && std::io::stderr().is_terminal();
         let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template(TEMPLATE).expect("template is valid");
-        Self { bar: bar.with_style(style), quiet }
+        Self { bar: bar.with_style(style), quiet, rejected: 0 }
     }
 
     pub fn update(&self, read: &ReadCounts, sink: &KinesisSink) {
@@ -48,6 +53,19 @@ impl Progress {
             );
             self.bar.suspend(|| print_line(text));
         }
+    }
+
+    /// Prints why a line is rejected, also with `--quiet`. Prints only the first lines.
+    pub fn print_rejected(&mut self, frame: &str, error: &FrameError) {
+        self.rejected = self.rejected.saturating_add(1);
+        let text = if self.rejected <= MAX_PRINTED {
+            format!("{frame}: {error}")
+        } else if self.rejected == MAX_PRINTED + 1 {
+            "further lines are rejected without a message".to_owned()
+        } else {
+            return;
+        };
+        self.bar.suspend(|| print_line(text));
     }
 
     /// Clears the progress line on the terminal.

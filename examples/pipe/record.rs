@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::arguments::{Arguments, Format};
+use crate::dead_letter::{self, Resent};
 use crate::frame_error::FrameError;
 use crate::input::{Frame, without_line_break};
 
@@ -20,10 +21,48 @@ pub struct RecordBuilder {
     key: KeySource,
 }
 
+/// A record that is built from a frame.
+pub struct Built {
+    pub record: Record,
+    /// Whether an earlier run may have written the record.
+    pub may_have_been_written: bool,
+    /// Data to keep if the sink refuses the record.
+    pub source: RejectedData,
+}
+
 pub struct RejectedFrame {
     pub error: FrameError,
-    /// Data of the frame. `None` if the frame was too long to be buffered.
-    pub data: Option<Bytes>,
+    pub data: RejectedData,
+}
+
+#[derive(Clone)]
+pub enum RejectedData {
+    /// Data of the record.
+    Frame(Bytes),
+    /// Line of a dead-letter file, which is copied unchanged so that it keeps its keys.
+    DeadLetter(Bytes),
+    /// The frame was too long to be buffered.
+    Discarded,
+}
+
+impl Built {
+    fn new(record: Record) -> Self {
+        let source = RejectedData::Frame(record.data().clone());
+        Self { record, may_have_been_written: false, source }
+    }
+
+    fn from_dead_letter(line: Bytes) -> Result<Self, RejectedFrame> {
+        match dead_letter::parse(&line) {
+            Ok(Resent { record, may_have_been_written }) => {
+                let source = RejectedData::DeadLetter(line);
+                Ok(Self { record, may_have_been_written, source })
+            }
+            Err(error) => {
+                let data = RejectedData::DeadLetter(line);
+                Err(RejectedFrame { error: error.into(), data })
+            }
+        }
+    }
 }
 
 impl RecordBuilder {
@@ -34,29 +73,34 @@ impl RecordBuilder {
 
     pub fn frame_name(&self) -> &'static str {
         match self.format {
-            Format::Lines | Format::Ndjson => "line",
+            Format::Lines | Format::Ndjson | Format::DeadLetters => "line",
             Format::LengthPrefixed => "frame",
         }
     }
 
-    /// Builds a record from a frame. Returns `None` for a blank line in the NDJSON format.
-    pub fn build(&self, frame: Frame) -> Result<Option<Record>, RejectedFrame> {
+    /// Builds a record from a frame. Returns `None` for a blank line in a format of JSON documents.
+    pub fn build(&self, frame: Frame) -> Result<Option<Built>, RejectedFrame> {
         let Frame::Complete(frame) = frame else {
-            return Err(RejectedFrame { error: FrameError::TooLong, data: None });
+            let data = RejectedData::Discarded;
+            return Err(RejectedFrame { error: FrameError::TooLong, data });
         };
         let text = match self.format {
             Format::LengthPrefixed => frame.clone(),
-            Format::Lines | Format::Ndjson => without_line_break(&frame),
+            Format::Lines | Format::Ndjson | Format::DeadLetters => without_line_break(&frame),
         };
-        if self.format == Format::Ndjson && text.trim_ascii().is_empty() {
+        let is_json = matches!(self.format, Format::Ndjson | Format::DeadLetters);
+        if is_json && text.trim_ascii().is_empty() {
             return Ok(None);
+        }
+        if self.format == Format::DeadLetters {
+            return Built::from_dead_letter(text).map(Some);
         }
         let key = self.key(&text);
         let data = if self.keep_newline { frame } else { text };
         match key {
-            Ok(Some(key)) => Ok(Some(Record::from(data).with_partition_key(key))),
-            Ok(None) => Ok(Some(Record::from(data))),
-            Err(error) => Err(RejectedFrame { error, data: Some(data) }),
+            Ok(Some(key)) => Ok(Some(Built::new(Record::from(data).with_partition_key(key)))),
+            Ok(None) => Ok(Some(Built::new(Record::from(data)))),
+            Err(error) => Err(RejectedFrame { error, data: RejectedData::Frame(data) }),
         }
     }
 

@@ -15,6 +15,8 @@ pub struct ReadCounts {
     /// Size of the records in bytes, without separators.
     pub bytes: u64,
     pub rejected: u64,
+    /// Number of records that an earlier run may have written.
+    pub resent: u64,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl StopReason {
     pub fn from_input_error(frame: &str, error: InputError) -> Self {
         match error {
             InputError::Read(_) => Self::Error(error.into()),
-            InputError::Length | InputError::Truncated => {
+            InputError::Length | InputError::Truncated | InputError::DeadLetterTooLong => {
                 Self::BadInput(format!("{frame}: {error}"))
             }
         }
@@ -85,7 +87,7 @@ impl Report {
         let Self { read, totals, .. } = self;
         let seconds = self.elapsed.as_secs_f64();
         let per_second = |amount: u64| amount as f64 / seconds.max(0.001);
-        format!(
+        let mut text = format!(
             "{} records, {} bytes read; {} records delivered in {} requests, {} entries throttled; \
              {seconds:.1} s, {:.0} records/s, {:.1} MB/s",
             read.records,
@@ -95,7 +97,11 @@ impl Report {
             totals.throttled,
             per_second(totals.delivered),
             per_second(totals.delivered_bytes) / 1e6,
-        )
+        );
+        if read.resent > 0 {
+            text += &format!("; {} of the records may have been in the stream before", read.resent);
+        }
+        text
     }
 
     /// Returns the errors and warnings. They are printed even with `--quiet`.

@@ -118,7 +118,7 @@
 //! | example | shows |
 //! |---|---|
 //! | `forward` | sends a file line by line, reads it back, and compares; `-- --throttled` enforces the shard quotas |
-//! | `pipe` | a command-line tool that sends standard input to a stream, with keys, dead letters, and a progress bar |
+//! | `pipe` | a command-line tool that sends standard input to a stream, with keys, a progress bar, and dead letters that it can send again |
 //! | `fan_in` | 200 tasks that share a producer; Ctrl-C drains the producer and prints a report |
 //! | `checkpoint` | sends a file and stores its read position; the program is killed four times and loses no line |
 //! | `offsets` | commits an offset of its source once all records up to that offset are delivered |

@@ -2,7 +2,7 @@
 //!
 //! | topic                                                   | module      |
 //! |---------------------------------------------------------|-------------|
-//! | `pipe`: formats, options, failures, shutdown, memory    | `pipe`      |
+//! | `pipe`: formats, options, failures, dead letters, memory | `pipe`      |
 //! | `http_ingest`, `lambda`, `offsets`, `socket`, demo runs | `pipelines` |
 //! | `checkpoint` and `fan_in`                               | `producer`  |
 //! | `aggregate`                                             | `aggregate` |

@@ -1,6 +1,7 @@
 //! Tests that run the example `pipe` as a program.
 #![cfg(feature = "aws-config")]
 
+mod dead_letters;
 mod failures;
 mod formats;
 mod memory;

@@ -91,7 +91,9 @@ fn invalid_options_report_fix() {
     wrong(&["--key-field", "1", "--format", "ndjson"], "--key-field needs --format lines");
     wrong(&["--key-field", "0"], "0 is not in 1..");
     wrong(&["--delimiter", ","], "--key-field");
-    wrong(&["--keep-newline", "--format", "length-prefixed"], "frames have no line break");
+    wrong(&["--keep-newline", "--format", "length-prefixed"], "have no line break");
+    wrong(&["--keep-newline", "--format", "dead-letters"], "have no line break");
+    wrong(&["--key-field", "1", "--format", "dead-letters"], "--key-field needs --format lines");
     wrong(&["--ordering", "per-key"], "give --key-pointer or --key-field");
     wrong(&["--throttled", "--stream", "x"], "cannot be used with");
 }

@@ -25,6 +25,8 @@ pub enum EntryOutcome {
 pub struct Entry {
     pub data: Vec<u8>,
     pub key: String,
+    /// Explicit hash key, empty if there is none.
+    pub hash_key: String,
 }
 
 type Decide = dyn Fn(&Entry) -> EntryOutcome + Send + Sync;
@@ -91,6 +93,11 @@ impl Server {
         delivered.iter().map(|entry| (entry.key.clone(), text(entry))).collect()
     }
 
+    /// Calls `inspect` with the delivered entries, in the order of their delivery.
+    pub fn with_delivered(&self, inspect: impl FnOnce(&[Entry])) {
+        inspect(&self.state.delivered.lock().unwrap());
+    }
+
     pub fn requests(&self) -> usize {
         *self.state.requests.lock().unwrap()
     }
@@ -115,6 +122,7 @@ struct PutEntry<'a> {
     data: &'a str,
     #[serde(borrow)]
     partition_key: Cow<'a, str>,
+    explicit_hash_key: Option<String>,
 }
 
 async fn respond(
@@ -150,7 +158,8 @@ async fn respond(
 
 fn entry(put: PutEntry<'_>) -> Entry {
     let data = STANDARD.decode_to_vec(put.data).unwrap();
-    Entry { data, key: put.partition_key.into_owned() }
+    let hash_key = put.explicit_hash_key.unwrap_or_default();
+    Entry { data, key: put.partition_key.into_owned(), hash_key }
 }
 
 /// Returns the ID of one of 1,024 shards. Together, their quotas do not limit the rate.

@@ -7,6 +7,7 @@ use kinesis_sink::{Aggregation, KinesisSink, RecordOrdering, SinkBuilder};
 
 use crate::record::{KeySource, parse_pointer};
 use crate::remote::Remote;
+use crate::spool::SpoolOptions;
 
 /// Sends standard input to a Kinesis stream, one record per line, JSON document, or frame.
 ///
@@ -16,8 +17,11 @@ use crate::remote::Remote;
 /// Without --stream, --region, or --endpoint it sends to an embedded Kinesis server in this process and
 /// verifies the records of its stream. The server keeps all records in memory.
 ///
-/// Progress (on a terminal), the summary, and the log go to standard error, nothing to standard output. The
-/// log is at INFO, and in color on a terminal unless NO_COLOR is set. Set RUST_LOG=kinesis_sink=debug to log
+/// With --spool DIR, records are stored on disk until they are delivered, and the next start sends what an
+/// interrupted or killed process has left.
+///
+/// Progress (on a terminal), the summary, and the log go to standard error, nothing but the tables of
+/// --spool-info and --spool-verify to standard output. The log is at INFO, and in color on a terminal unless NO_COLOR is set. Set RUST_LOG=kinesis_sink=debug to log
 /// every request.
 #[derive(Debug, Parser)]
 #[command(name = "pipe", after_help = AFTER_HELP)]
@@ -79,6 +83,9 @@ pub struct Arguments {
     /// partition keys of the records. If the file is created, only its owner can read it
     #[arg(long, value_name = "FILE")]
     pub dead_letter: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub spool: SpoolOptions,
 
     /// Print only warnings and errors, without progress and summary
     #[arg(long)]
@@ -144,12 +151,22 @@ Sending failed records again:
   To list bad_input, for a correction in its own format: jq -r 'select(.reason == \"bad_input\") | .data' FILE
   Records with may_have_been_written are sent too, and can be in the stream twice; the summary counts them.
 
+Spool:
+  A record is accepted when it is on disk in DIR. Accepted records survive kill -9 and a crash of the program,
+  and also a power cut with --spool-sync always; with interval, a power cut can lose the last 100 ms. Lines that
+  are read and not yet on disk are lost: at most 8,192 records or 4 MiB, and a read buffer of 128 KiB.
+  \"accepted so far\" of --spool-info counts all records since DIR was created: if they are all from one FILE of
+  lines, continue it after a kill with: tail -n +$((ACCEPTED + 1)) FILE | pipe --spool DIR ..
+  At the end of the input the program waits until everything is delivered. Ctrl-C and SIGTERM end it at once and
+  leave the rest in DIR. Payloads and keys are stored in clear text; only the owner can read the files. One
+  process can use DIR at a time, and only for one stream. --spool-info and --spool-verify change nothing.
+
 Exit status:
   0    all records were delivered
   1    the stream rejects all requests, standard input cannot be read, a setting is out of range, or another
        error occurred
   2    the options are invalid
-  3    part of the input was invalid or not delivered
+  3    part of the input was invalid or not delivered, or --spool-verify found damage
   130  interrupted by Ctrl-C, or 143 by SIGTERM, unless an error of status 1 followed
 
 Examples:
@@ -170,6 +187,9 @@ impl Arguments {
     }
 
     fn conflict(&self) -> Option<&'static str> {
+        if self.spool.needs_stream() && !self.remote.is_set() {
+            return Some("--spool needs a stream: give --stream, --region, or --endpoint");
+        }
         if self.key_pointer.is_some() && self.format != Format::Ndjson {
             return Some("--key-pointer needs --format ndjson");
         }

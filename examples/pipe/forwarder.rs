@@ -1,20 +1,23 @@
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use kinesis_sink::record::DeadLetterHandler;
-use kinesis_sink::{Error, ErrorKind, KinesisSink};
+use kinesis_sink::{Error, ErrorKind};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::dead_letters::DeadLetters;
 use crate::frame_error::FrameError;
 use crate::input::{Frame, Input, InputError};
 use crate::interrupts::Interrupts;
+use crate::outlet::Outlet;
 use crate::progress::Progress;
 use crate::record::{RecordBuilder, RejectedData, RejectedFrame};
 use crate::report::{ReadCounts, Report, StopReason, UndeliveredCounts};
+use crate::spool::Remainder;
 use crate::tally::Tally;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,7 +25,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Forwarder {
     pub input: Input,
     pub records: RecordBuilder,
-    pub sink: KinesisSink,
+    pub outlet: Outlet,
+    /// Directory of the spool, if there is one.
+    pub spool: Option<PathBuf>,
     pub dead_letters: Option<DeadLetters>,
     pub interrupts: Interrupts,
     pub progress: Progress,
@@ -37,18 +42,21 @@ enum NextFrameError {
 }
 
 impl Forwarder {
-    /// Forwards the input until its end, an error, or an interrupt. The sink is empty afterwards.
+    /// Forwards the input until its end, an error, or an interrupt. The outlet is empty afterwards.
     pub async fn run(&mut self) -> Report {
         let started_at = Instant::now();
         let mut ticks = interval(PROGRESS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut read = ReadCounts::default();
         let mut stop = self.read(&mut read, &mut ticks).await;
-        if let StopReason::Interrupted(interrupt) = stop {
-            self.progress.print_draining(interrupt);
-        }
         // If the sink has failed, the stream would not accept the remaining records either.
-        if !matches!(&stop, StopReason::Error(error) if error.is::<Error>()) {
+        let has_failed = matches!(&stop, StopReason::Error(error) if error.is::<Error>());
+        if self.outlet.is_spooled() && (has_failed || matches!(stop, StopReason::Interrupted(_))) {
+            self.leave(&mut stop).await;
+        } else if !has_failed {
+            if let StopReason::Interrupted(interrupt) = stop {
+                self.progress.print_draining(interrupt);
+            }
             self.drain(&read, &mut ticks, &mut stop).await;
         }
         let undelivered = self.take_undelivered();
@@ -62,8 +70,19 @@ impl Forwarder {
             });
         }
         let dead_letters = self.dead_letters.as_ref().map_or(0, DeadLetters::written);
-        let totals = *self.sink.totals();
-        Report { stop, read, totals, elapsed: started_at.elapsed(), undelivered, dead_letters }
+        let status = self.outlet.status();
+        let damaged = status.spool.map_or(0, |spool| spool.damaged_frames);
+        let totals = status.totals;
+        let elapsed = started_at.elapsed();
+        let left = self.spool.as_deref().map(Remainder::of).transpose();
+        let left = left.unwrap_or_else(|error| {
+            // The first error is the cause.
+            if !matches!(stop, StopReason::Error(_)) {
+                stop = StopReason::Error(error);
+            }
+            None
+        });
+        Report { stop, read, totals, elapsed, undelivered, dead_letters, left, damaged }
     }
 
     async fn read(&mut self, read: &mut ReadCounts, ticks: &mut Interval) -> StopReason {
@@ -73,10 +92,10 @@ impl Forwarder {
                 biased;
                 interrupt = self.interrupts.next() => return StopReason::Interrupted(interrupt),
                 _ = ticks.tick() => {
-                    self.progress.update(read, &self.sink);
+                    self.progress.update(read, &self.outlet.status());
                     continue;
                 }
-                next = poll_fn(|cx| poll_next(&mut self.sink, &mut self.input, cx)) => next,
+                next = poll_fn(|cx| poll_next(&mut self.outlet, &mut self.input, cx)) => next,
             };
             match next {
                 Ok(frame) => {
@@ -98,17 +117,17 @@ impl Forwarder {
                 Err(NextFrameError::Sink(error)) => return StopReason::Error(error.into()),
             }
             // A failed record stays in the sink if no dead-letter file has accepted it.
-            if self.sink.status().failed.records > 0 {
+            if self.outlet.status().failed.records > 0 {
                 return StopReason::Undelivered;
             }
         }
     }
 
-    /// Sends a frame as a record. The sink must be ready to accept a record.
+    /// Sends a frame as a record. The outlet must be ready to accept a record.
     fn accept(&mut self, frame: Frame, read: &mut ReadCounts) -> Result<(), RejectedFrame> {
         let Some(built) = self.records.build(frame)? else { return Ok(()) };
         let data = built.record.data().clone();
-        match self.sink.start_send_unpin(built.record) {
+        match self.outlet.start_send(built.record) {
             Ok(()) => {
                 read.records += 1;
                 read.resent += u64::from(built.may_have_been_written);
@@ -141,25 +160,29 @@ impl Forwarder {
         }
     }
 
-    /// Closes the sink. Returns early when a second interrupt arrives.
+    /// Closes the outlet. Returns early when a second interrupt arrives, or the first one if there is a spool.
     async fn drain(&mut self, read: &ReadCounts, ticks: &mut Interval, stop: &mut StopReason) {
-        let Self { sink, interrupts, progress, .. } = self;
+        let is_spooled = self.outlet.is_spooled();
         loop {
+            let Self { outlet, interrupts, progress, .. } = &mut *self;
             let closed = tokio::select! {
                 biased;
                 interrupt = interrupts.next() => {
                     if matches!(stop, StopReason::Interrupted(_)) {
                         return;
                     }
-                    progress.print_draining(interrupt);
                     *stop = StopReason::Interrupted(interrupt);
+                    if is_spooled {
+                        return self.leave(stop).await;
+                    }
+                    progress.print_draining(interrupt);
                     continue;
                 }
                 _ = ticks.tick() => {
-                    progress.update(read, sink);
+                    progress.update(read, &outlet.status());
                     continue;
                 }
-                closed = sink.close() => closed,
+                closed = outlet.close() => closed,
             };
             match closed {
                 Ok(()) => {}
@@ -170,10 +193,20 @@ impl Forwarder {
         }
     }
 
-    /// Writes the remaining records of the sink to the dead-letter file, and counts the records that are not written.
+    /// Closes a producer at once. The undelivered records stay in its spool.
+    async fn leave(&mut self, stop: &mut StopReason) {
+        if let Err(error) = self.outlet.leave().await
+            && error.kind() != ErrorKind::Undelivered
+            && !matches!(stop, StopReason::Error(_))
+        {
+            *stop = StopReason::Error(error.into());
+        }
+    }
+
+    /// Writes the remaining records of the outlet to the dead-letter file, and counts the records that are not written.
     fn take_undelivered(&mut self) -> UndeliveredCounts {
         let mut counts = UndeliveredCounts::default();
-        for undelivered in self.sink.take_undelivered() {
+        for undelivered in self.outlet.take_undelivered() {
             let rejected = match &mut self.dead_letters {
                 Some(file) => file.put(undelivered),
                 None => Some(undelivered),
@@ -186,20 +219,16 @@ impl Forwarder {
     }
 }
 
-/// Polls the sink until it is ready, and then the input, so that no frame is lost if the caller stops polling.
+/// Polls the outlet until it is ready, and then the input, so that no frame is lost if the caller stops polling.
 fn poll_next(
-    sink: &mut KinesisSink,
+    outlet: &mut Outlet,
     input: &mut Input,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Frame, NextFrameError>> {
-    ready!(sink.poll_ready_unpin(cx)).map_err(NextFrameError::Sink)?;
+    ready!(outlet.poll_ready(cx)).map_err(NextFrameError::Sink)?;
     match input.poll_next_unpin(cx) {
         Poll::Ready(Some(frame)) => Poll::Ready(frame.map_err(NextFrameError::Input)),
         Poll::Ready(None) => Poll::Ready(Err(NextFrameError::EndOfInput)),
-        // Sends buffered records while the input pauses.
-        Poll::Pending => match sink.poll_flush_unpin(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(NextFrameError::Sink(error))),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-        },
+        Poll::Pending => outlet.poll_pause(cx).map(|error| Err(NextFrameError::Sink(error))),
     }
 }

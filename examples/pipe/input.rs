@@ -3,7 +3,7 @@ use std::io;
 use bytes::{Buf, Bytes, BytesMut};
 use kinesis_sink::limits::MAX_RECORD_BYTES;
 use memchr::memchr;
-use tokio::io::{Stdin, stdin};
+use tokio::io::{AsyncRead, empty, stdin};
 use tokio_util::codec::{Decoder, FramedRead, LengthDelimitedCodec};
 
 use crate::arguments::Format;
@@ -16,10 +16,15 @@ const LENGTH_BYTES: usize = 4;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-pub type Input = FramedRead<Stdin, FrameDecoder>;
+pub type Input = FramedRead<Box<dyn AsyncRead + Send + Unpin>, FrameDecoder>;
 
 pub fn open(format: Format) -> Input {
-    FramedRead::with_capacity(stdin(), FrameDecoder::new(format), READ_BYTES)
+    FramedRead::with_capacity(Box::new(stdin()), FrameDecoder::new(format), READ_BYTES)
+}
+
+/// Returns an input that ends at once.
+pub fn none(format: Format) -> Input {
+    FramedRead::new(Box::new(empty()), FrameDecoder::new(format))
 }
 
 pub enum Frame {

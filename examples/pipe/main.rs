@@ -15,15 +15,17 @@ mod input;
 mod interrupts;
 #[path = "../support/logs.rs"]
 mod logs;
+mod outlet;
 mod progress;
 mod record;
 #[path = "../support/remote.rs"]
 mod remote;
 mod report;
+mod spool;
 mod stderr;
 mod tally;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -37,9 +39,11 @@ use self::dead_letters::DeadLetters;
 use self::embedded::{Embedded, STREAM};
 use self::forwarder::Forwarder;
 use self::interrupts::Interrupts;
+use self::outlet::{Outlet, Spooled};
 use self::progress::Progress;
 use self::record::RecordBuilder;
 use self::report::Report;
+use self::spool::Mode;
 use self::stderr::print_line;
 use self::tally::Tally;
 
@@ -57,6 +61,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.spool.mode() {
+        Some(Mode::Info(directory)) => return describe(directory, false),
+        Some(Mode::Verify(directory)) => return describe(directory, true),
+        Some(Mode::Send(_) | Mode::Drain(_)) | None => {}
+    }
     let dead_letters = arguments.dead_letter.as_deref().map(DeadLetters::open).transpose()?;
     if let Some(file) = &dead_letters
         && file.is_standard_input().context("cannot inspect standard input")?
@@ -96,6 +105,13 @@ async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(report.exit_status().into())
 }
 
+/// Prints the contents of a spool. The exit status is 3 if it is damaged.
+fn describe(directory: &Path, verify: bool) -> anyhow::Result<ExitCode> {
+    let (table, is_intact) = spool::describe(directory, verify)?;
+    std::io::stdout().write_all(table.as_bytes()).context("cannot write standard output")?;
+    Ok(if is_intact { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
 fn forwarder(
     arguments: &Arguments,
     client: Client,
@@ -109,9 +125,18 @@ fn forwarder(
     if let Some(file) = &dead_letters {
         builder = builder.with_dead_letter_handler(file.clone());
     }
+    let outlet = match arguments.spool.spool() {
+        Some(spool) => {
+            Outlet::Spooled(Spooled::new(builder.with_spool(spool).build(&client)?.spawn()))
+        }
+        None => Outlet::Direct(builder.build(&client)?),
+    };
+    let is_drain = matches!(arguments.spool.mode(), Some(Mode::Drain(_)));
+    let open = if is_drain { input::none } else { input::open };
     Ok(Forwarder {
-        sink: builder.build(&client)?,
-        input: input::open(arguments.format),
+        outlet,
+        spool: arguments.spool.directory().map(Path::to_owned),
+        input: open(arguments.format),
         records: RecordBuilder::new(arguments),
         dead_letters,
         interrupts: Interrupts::new().context("cannot listen for signals")?,
@@ -121,7 +146,19 @@ fn forwarder(
 }
 
 async fn send(arguments: &Arguments, forwarder: &mut Forwarder) -> Report {
-    if std::io::stdin().is_terminal() && !arguments.quiet {
+    if let (Outlet::Spooled(spooled), Some(directory)) = (&forwarder.outlet, &forwarder.spool)
+        && spooled.recovered() > 0
+        && !arguments.quiet
+    {
+        print_line(format_args!(
+            "{} records recovered from {}; those that were delivered shortly before the program was killed are \
+             delivered again",
+            spooled.recovered(),
+            directory.display()
+        ));
+    }
+    let reads_input = !matches!(arguments.spool.mode(), Some(Mode::Drain(_)));
+    if reads_input && std::io::stdin().is_terminal() && !arguments.quiet {
         print_line("reading from the terminal; press Ctrl-D to end the input");
     }
     let report = forwarder.run().await;

@@ -1,7 +1,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use kinesis_sink::KinesisSink;
+use kinesis_sink::status::Status;
 
 use crate::frame_error::FrameError;
 use crate::interrupts::Interrupt;
@@ -29,19 +29,23 @@ impl Progress {
         Self { bar: bar.with_style(style), quiet, rejected: 0 }
     }
 
-    pub fn update(&self, read: &ReadCounts, sink: &KinesisSink) {
+    pub fn update(&self, read: &ReadCounts, status: &Status) {
         if self.bar.is_hidden() {
             return;
         }
-        let totals = sink.totals();
+        let totals = status.totals;
         let rate = totals.delivered as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
         self.bar.set_position(read.bytes);
+        let spooled = match &status.spool {
+            Some(spool) => format!(", {} in the spool", HumanCount(spool.records)),
+            None => String::new(),
+        };
         self.bar.set_message(format!(
-            "{} delivered, {}/s, {} queued, {} in flight, {} throttled",
+            "{} delivered, {}/s, {} queued, {} in flight, {} throttled{spooled}",
             HumanCount(totals.delivered),
             HumanCount(rate as u64),
-            HumanCount(sink.status().queued.records as u64),
-            HumanCount(sink.status().in_flight.records as u64),
+            HumanCount(status.queued.records as u64),
+            HumanCount(status.in_flight.records as u64),
             HumanCount(totals.throttled),
         ));
     }

@@ -6,6 +6,7 @@ use kinesis_sink::status::Totals;
 
 use crate::input::InputError;
 use crate::interrupts::Interrupt;
+use crate::spool::Remainder;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadCounts {
@@ -67,11 +68,19 @@ pub struct Report {
     pub undelivered: UndeliveredCounts,
     /// Number of frames and records that were written to the dead-letter file.
     pub dead_letters: u64,
+    /// Records in the spool, if there is one.
+    pub left: Option<Remainder>,
+    /// Number of damaged places that were found in the spool.
+    pub damaged: u64,
 }
 
 impl Report {
     pub fn is_complete(&self) -> bool {
-        self.undelivered.records == 0 && self.dead_letters == 0 && self.read.rejected == 0
+        self.undelivered.records == 0
+            && self.dead_letters == 0
+            && self.read.rejected == 0
+            && self.left.as_ref().is_none_or(|left| left.records == 0)
+            && self.damaged == 0
     }
 
     pub fn exit_status(&self) -> u8 {
@@ -127,6 +136,18 @@ impl Report {
             problems.push(format!(
                 "{records} records were read and not delivered, {may_have_been_written} of them may be in the \
                  stream; first reason: {reason}"
+            ));
+        }
+        if let (Some(Remainder { directory, .. }), damaged @ 1..) = (&self.left, self.damaged) {
+            let directory = directory.display();
+            problems.push(format!(
+                "the spool was damaged in {damaged} places; their bytes are in {directory}/damaged"
+            ));
+        }
+        if let Some(Remainder { records: left @ 1.., directory }) = &self.left {
+            let directory = directory.display();
+            problems.push(format!(
+                "{left} records are left in {directory}: send them with --spool-drain {directory}, or with more input"
             ));
         }
         problems

@@ -16,3 +16,5 @@ pub mod requests;
 pub mod response_shapes;
 pub mod seeds;
 pub mod sink_contract;
+#[cfg(target_os = "linux")]
+pub mod small_disk;

@@ -8,6 +8,8 @@ mod memory;
 mod options;
 mod server;
 mod shutdown;
+mod spool;
+mod spool_permissions;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::server::{EntryOutcome, Server};
 use super::{DeadLetterFile, Pipe, TIMEOUT};
 
-fn wait_until(mut condition: impl FnMut() -> bool) {
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
     let latest = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(Instant::now() < latest, "timed out");

@@ -1,13 +1,14 @@
 //! Tests of the examples: the programs, and those of their parts that could lose records.
 //!
-//! | topic                                                   | module      |
-//! |---------------------------------------------------------|-------------|
-//! | `pipe`: formats, options, failures, dead letters, memory | `pipe`      |
-//! | `http_ingest`, `lambda`, `offsets`, `socket`, demo runs | `pipelines` |
-//! | `checkpoint` and `fan_in`                               | `producer`  |
-//! | `aggregate`                                             | `aggregate` |
-//! | `observe` and the Grafana dashboard                     | `observe`   |
-//! | `soak`                                                  | `soak`      |
+//! | topic                                                           | module      |
+//! |-----------------------------------------------------------------|-------------|
+//! | `pipe`: formats, options, failures, dead letters, spool, memory | `pipe`      |
+//! | `http_ingest`, `lambda`, `offsets`, `socket`, demo runs         | `pipelines` |
+//! | `checkpoint` and `fan_in`                                       | `producer`  |
+//! | `aggregate`                                                     | `aggregate` |
+//! | `observe` and the Grafana dashboard                             | `observe`   |
+//! | `soak`                                                          | `soak`      |
+//! | `spool_kill`, and spools whose process, directory or disk fails | `spool`     |
 
 #![cfg(feature = "aws-config")]
 
@@ -20,3 +21,4 @@ mod pipe;
 mod pipelines;
 mod producer;
 mod soak;
+mod spool;

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use clap::ValueEnum;
+use kinesis_sink::spool::{SpoolMode, Sync};
 use serde::{Deserialize, Serialize};
 
 /// A client to measure.
@@ -27,6 +30,16 @@ pub enum Case {
     Producer,
     /// A producer with a receipt for each record
     ProducerReceipts,
+    /// A producer that is used through `Producer::sink`, as the cases with a spool
+    ProducerSink,
+    /// A spool with `Sync::Always`
+    SpoolAlways,
+    /// A spool with `Sync::Interval` of 100 ms
+    SpoolInterval,
+    /// A spool with `Sync::Never`
+    SpoolNever,
+    /// A spool with `SpoolMode::Overflow` that is not needed
+    SpoolOverflow,
     /// The sink with 20 million records: see `--soak`
     #[value(skip)]
     SinkSoak,
@@ -54,6 +67,11 @@ impl Case {
         Self::SinkAggregatedCbor,
         Self::Producer,
         Self::ProducerReceipts,
+        Self::ProducerSink,
+        Self::SpoolOverflow,
+        Self::SpoolNever,
+        Self::SpoolInterval,
+        Self::SpoolAlways,
     ];
 
     /// The cases that are also run with a round-trip time.
@@ -66,6 +84,18 @@ impl Case {
 
     pub fn aggregates(self) -> bool {
         matches!(self, Self::SinkAggregated | Self::SinkAggregatedCbor)
+    }
+
+    /// Returns the settings of the spool, if there is one.
+    pub fn spool(self) -> Option<(SpoolMode, Sync)> {
+        let interval = Sync::Interval(Duration::from_millis(100));
+        match self {
+            Self::SpoolAlways => Some((SpoolMode::WriteAhead, Sync::Always)),
+            Self::SpoolInterval => Some((SpoolMode::WriteAhead, interval)),
+            Self::SpoolNever => Some((SpoolMode::WriteAhead, Sync::Never)),
+            Self::SpoolOverflow => Some((SpoolMode::Overflow, interval)),
+            _ => None,
+        }
     }
 
     pub fn body(self) -> Body {
@@ -91,6 +121,11 @@ impl Case {
             Self::SinkAggregatedCbor => "sink, aggregated, CBOR",
             Self::Producer => "producer",
             Self::ProducerReceipts => "producer, receipt per record",
+            Self::ProducerSink => "producer, sink",
+            Self::SpoolAlways => "producer, sink, spool synced always",
+            Self::SpoolInterval => "producer, sink, spool synced every 100 ms",
+            Self::SpoolNever => "producer, sink, spool not synced",
+            Self::SpoolOverflow => "producer, sink, unused overflow spool",
             Self::SinkSoak => "sink, soak",
         }
     }

@@ -71,7 +71,13 @@ pub fn run(job: &Job) -> Measured {
             Case::SinkLayers => {
                 measure(job, ThroughSink::with_layers(case, &client, in_flight)).await
             }
-            Case::Producer | Case::ProducerReceipts => {
+            Case::Producer
+            | Case::ProducerReceipts
+            | Case::ProducerSink
+            | Case::SpoolAlways
+            | Case::SpoolInterval
+            | Case::SpoolNever
+            | Case::SpoolOverflow => {
                 measure(job, ThroughProducer::new(case, &client, in_flight)).await
             }
             Case::SinkSoak => {

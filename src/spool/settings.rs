@@ -125,7 +125,8 @@ pub enum WhenFull {
     ///
     /// The sink must have a [dead-letter handler](crate::SinkBuilder::with_dead_letters), which is called in the
     /// thread of the spool. Records that are in memory are not dropped, because they are about to be sent. If the
-    /// handler returns a record, or if all records are in memory, new records wait.
+    /// handler returns a record, or if no segment can be freed without dropping the newest records or those in memory,
+    /// new records wait.
     DropOldest,
 }
 

@@ -68,13 +68,13 @@ impl<F: Files> Log<F> {
         self.count_set_aside(bytes.end - bytes.start);
     }
 
-    /// Moves a segment that cannot be read to the subdirectory, or removes it if there is no space.
+    /// Moves a segment that cannot be read to the subdirectory, which needs no space. It is never removed, because a read
+    /// can succeed later.
     pub(super) fn set_aside_segment(&mut self, first: u64, bytes: u64) -> io::Result<()> {
         let name = segment_name(first);
         self.entries_dirty = true;
-        if !self.can_set_aside(bytes) {
-            return self.files.remove(&name);
-        }
+        // Creates the subdirectory.
+        self.can_set_aside(bytes);
         let target = format!("{DAMAGED_DIRECTORY}/{first:020}{SEGMENT_SUFFIX}");
         self.files.rename(&name, &target)?;
         self.count_set_aside(bytes);

@@ -135,6 +135,17 @@ impl<F: Files> Log<F> {
         self.full
     }
 
+    /// Returns the sequence number after the first complete segment that starts at `from` or later and ends at `below` or
+    /// earlier. Its space is given back when all records from `from` to there are acknowledged.
+    #[must_use]
+    pub(crate) fn complete_segment_end(&self, from: u64, below: u64) -> Option<u64> {
+        let active = self.active.as_ref().map(|active| active.first);
+        let complete = self.segments.range(from..).filter(|(first, _)| Some(**first) != active);
+        let mut ends =
+            complete.filter(|(_, segment)| segment.unacked() > 0).map(|(_, one)| one.next);
+        ends.next().filter(|end| *end <= below)
+    }
+
     /// Returns the state of the log. The cost is proportional to the number of segments.
     pub(crate) fn stats(&self) -> LogStats {
         LogStats {

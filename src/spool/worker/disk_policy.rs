@@ -10,19 +10,26 @@ const MAX_DROPPED: usize = 1_024;
 const MAX_DROPPED_BYTES: usize = 1 << 20;
 
 impl<F: Files> Worker<F> {
-    /// Drops the oldest records that are not in memory, until a segment is free. Returns `false` if there is none.
-    pub(super) fn drop_oldest(&mut self) -> bool {
+    /// Drops the oldest records that are not in memory, up to the end of a segment, so that its space is given back.
+    /// Returns `false` if no segment is free afterwards.
+    ///
+    /// Records from `below` on are not dropped, because the group that contains them is still in memory. Neither are those
+    /// of the newest segment, because its space would not be given back.
+    pub(super) fn drop_oldest(&mut self, below: u64) -> bool {
         // Records that the handler does not take must not fill the memory.
         if !self.shared.state().outlet.has_space() && self.handler_declines {
             return false;
         }
+        let first = self.shared.state().outlet.loaded();
+        let Some(last) = self.log.complete_segment_end(first, below) else { return false };
         let mut dropped = 0;
         let mut is_free = false;
         while !is_free {
             let loaded = self.shared.state().outlet.loaded();
             let (read, end) = self.read(loaded, MAX_DROPPED, MAX_DROPPED_BYTES);
+            let end = end.min(last);
             let mut kept = None;
-            for (seq, spooled) in read {
+            for (seq, spooled) in read.into_iter().take_while(|(seq, _)| *seq < last) {
                 match self.drop_record(seq, spooled) {
                     None => {
                         dropped += 1;
@@ -34,7 +41,7 @@ impl<F: Files> Worker<F> {
                     }
                 }
             }
-            let is_last = kept.is_some() || end == loaded;
+            let is_last = kept.is_some() || end == loaded || end == last;
             {
                 let mut state = self.shared.state();
                 self.handler_declines = kept.is_some();

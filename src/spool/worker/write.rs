@@ -107,7 +107,7 @@ impl<F: Files> Worker<F> {
         let mut appended = self.log.append(records);
         while let Some(AppendError::Full) = appended.stopped {
             let drops = self.shared.settings.full_policy() == WhenFull::DropOldest;
-            if !drops || !self.drop_oldest() {
+            if !drops || !self.drop_oldest(appended.first) {
                 break;
             }
             let more = self.log.append(&records[appended.count..]);

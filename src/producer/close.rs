@@ -4,12 +4,15 @@ use super::state::{State, StopReason};
 use crate::error::Error;
 
 impl Channel {
-    /// Waits until the driver has ended. Returns the undelivered records in the error.
-    pub(super) async fn terminated(&self) -> Result<(), Error> {
-        let mut state = self.watch();
-        let terminated = state.wait_for(State::is_terminated).await.map(|state| state.clone());
+    /// Waits until the driver has ended.
+    pub(super) async fn ended(&self) {
         // `wait_for` cannot fail, because `self` owns the sender.
-        let Ok(State::Terminated(reason)) = terminated else { return Ok(()) };
+        let _ = self.watch().wait_for(State::is_terminated).await;
+    }
+
+    /// Takes the result of a producer that has [ended](Self::ended), with its undelivered records in the error.
+    pub(super) fn take_result(&self) -> Result<(), Error> {
+        let State::Terminated(reason) = self.watch().borrow().clone() else { return Ok(()) };
         let (undelivered, left, woken) = {
             let mut queue = self.queue();
             let size = std::mem::take(&mut queue.collected);
@@ -29,17 +32,29 @@ impl Channel {
     }
 
     /// Lets the spool close, if there is one. The driver must have ended.
+    ///
+    /// The failed records in the queue are acknowledged, because the caller is about to take them.
     pub(super) fn start_release(&self) {
         if let Some(spooling) = &self.spooling {
+            let queue = self.queue();
+            spooling.acknowledge_collected();
             spooling.request_release();
+            drop(queue);
         }
     }
 
-    /// Waits until the spool, if there is one, is closed. The driver must have ended.
+    /// Waits until the spool, if there is one, is closed. The driver must have ended. If the future is dropped, the failed
+    /// records are still in the queue.
     pub(super) async fn released(&self) {
+        self.start_release();
         if let Some(spooling) = &self.spooling {
-            spooling.request_release();
             spooling.released().await;
+            let unwritten = spooling.take_unwritten();
+            let mut queue = self.queue();
+            if let Some(ended) = &mut queue.ended {
+                ended.left += unwritten.len();
+            }
+            queue.undelivered.extend(unwritten);
         }
     }
 

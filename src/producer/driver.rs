@@ -278,7 +278,7 @@ impl<S> Driver<S> {
         State::Keeping { failed, reason }
     }
 
-    fn collected(&self) -> (Size, Option<FailureReason>) {
+    pub(super) fn collected(&self) -> (Size, Option<FailureReason>) {
         let queue = self.channel.queue();
         let last = queue.undelivered.last().filter(|_| queue.collected.records > 0);
         (queue.collected, last.map(|last| last.reason().clone()))
@@ -477,6 +477,7 @@ where
         let expects_more = drained.is_partial || drained.commands >= BURST_COMMANDS;
         this.drive(cx, !expects_more);
         this.publish();
+        this.return_if_blocked();
         this.complete_flushes();
         if this.try_finish() {
             return Poll::Ready(());

@@ -450,9 +450,9 @@ impl Producer {
     /// accepted records. No record is lost: the next call returns the undelivered records.
     pub async fn close(&self) -> Result<(), Error> {
         self.channel().close(StopReason::Closed);
-        let closed = self.channel().terminated().await;
+        self.channel().ended().await;
         self.channel().released().await;
-        closed
+        self.channel().take_result()
     }
 
     /// Closes the producer, and withdraws the records that are not settled within `deadline`.

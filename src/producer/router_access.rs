@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::task::Waker;
 
-use futures::FutureExt;
 use tokio::sync::Notify;
-use tokio::task::coop::{consume_budget, unconstrained};
+use tokio::task::coop::consume_budget;
 
 use super::Producer;
 use super::queue::Phase;
-use super::state::{State, StopReason};
+use super::state::StopReason;
 use crate::error::{Error, ErrorKind, Rejection};
 use crate::pipeline::ShareId;
 use crate::record::{Record, Undelivered};
@@ -122,18 +121,17 @@ impl Producer {
         self.channel().abort();
     }
 
-    /// Waits until the driver has ended. Leaves the undelivered records in the producer.
+    /// Waits until the driver has ended, and its spool has released the directory. Leaves the undelivered records in the
+    /// producer.
     pub(crate) async fn ended(&self) {
-        // `wait_for` cannot fail, because `self` owns the sender.
-        let _ = self.channel().watch().wait_for(State::is_terminated).await;
+        self.channel().ended().await;
+        self.channel().released().await;
     }
 
     /// Takes the result of a producer that has [ended](Self::ended), with its undelivered records.
     pub(crate) fn take_result(&self) -> Result<(), Error> {
-        let ended = unconstrained(self.channel().terminated());
-        let result = ended.now_or_never().unwrap_or(Ok(()));
         self.channel().start_release();
-        result
+        self.channel().take_result()
     }
 
     /// Collects the failed records, so that [`take_collected`](Self::take_collected) returns them.

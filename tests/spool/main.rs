@@ -19,6 +19,7 @@ mod support;
 mod close;
 mod dead_letters;
 mod fixtures;
+mod found;
 mod full;
 mod handle;
 mod open;

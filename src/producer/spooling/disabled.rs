@@ -61,6 +61,10 @@ impl Spooling {
         match *self {}
     }
 
+    pub(in crate::producer) fn take_unwritten(&self) -> Vec<Undelivered> {
+        match *self {}
+    }
+
     pub(in crate::producer) fn acknowledge_collected(&self) {
         match *self {}
     }
@@ -130,6 +134,8 @@ impl<S> Driver<S> {
     pub(in crate::producer) fn acknowledge(&mut self) {}
 
     pub(in crate::producer) fn acknowledge_collected(&mut self) {}
+
+    pub(in crate::producer) fn return_if_blocked(&mut self) {}
 
     pub(in crate::producer) fn is_spool_drained(&self) -> bool {
         true

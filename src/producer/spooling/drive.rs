@@ -84,6 +84,30 @@ impl<S> Driver<S> {
         }
     }
 
+    /// Fails the flushes if failed records that nobody takes use up the buffer, because no record of the spool can be
+    /// delivered. If the producer is closing, the records stay in the spool.
+    pub(in crate::producer) fn return_if_blocked(&mut self) {
+        let Some(size) = self.intake.as_ref().and_then(|intake| intake.waiting_bytes()) else {
+            return;
+        };
+        let (collected, collected_reason) = self.collected();
+        let snapshot = self.sink.core.snapshot();
+        let mut failed = snapshot.failed;
+        failed += collected;
+        let Some(reason) = snapshot.last_failure.cloned().or(collected_reason) else { return };
+        if !self.channel.capacity.is_blocked_by(failed, UNROUTED, size) {
+            return;
+        }
+        if self.channel.is_closing() {
+            return self.leave_aborted();
+        }
+        self.take_spooled_flushes();
+        for (_, reply) in self.flushes.drain(..) {
+            let error = Error::failed(failed.records, reason.clone());
+            let _ = reply.send(Err(error.with_stream(self.sink.core.stream().clone())));
+        }
+    }
+
     /// Writes the records in the buffer to the spool, before those that are diverted from now on.
     fn spill(&mut self, is_final: bool) {
         {
@@ -136,9 +160,7 @@ impl<S> Driver<S> {
             undelivered.complete_receipt();
         }
         let stream = self.sink.core.stream().clone();
-        let flushes = self.intake.as_mut().map(|intake| intake.take_flushes()).unwrap_or_default();
-        let replies = self.flushes.drain(..).map(|(_, reply)| reply).chain(flushes);
-        for reply in replies {
+        for (_, reply) in self.flushes.drain(..) {
             let error = Error::failed(left + others.len(), FailureReason::Spooled { last: None });
             let _ = reply.send(Err(error.with_stream(stream.clone())));
         }
@@ -155,6 +177,7 @@ impl<S> Driver<S> {
         self.sink.core.shutdown();
         self.acknowledge();
         self.collect_failed();
+        self.take_spooled_flushes();
         self.sink.release_service();
         let Some(intake) = &mut self.intake else { return (0, Vec::new()) };
         let left = self.sink.core.leave_in_spool(|position| intake.contains(position), reason);

@@ -11,7 +11,7 @@ use crate::limits::RecordError;
 use crate::pipeline::UNROUTED;
 use crate::producer::capacity::{Capacity, Permit};
 use crate::producer::channel::{Channel, FlushReply};
-use crate::record::Record;
+use crate::record::{Record, Undelivered};
 use crate::sink::Core;
 use crate::spool::SpoolStatus;
 use crate::spool::worker::{STAGING_BOUNDS, SpoolHandle};
@@ -88,6 +88,11 @@ impl Spooling {
 
     pub(in crate::producer) async fn released(&self) {
         self.handle.closed().await;
+    }
+
+    /// Takes the accepted records that could not be written before the spool was closed.
+    pub(in crate::producer) fn take_unwritten(&self) -> Vec<Undelivered> {
+        self.handle.take_unwritten()
     }
 
     fn collected(&self) -> MutexGuard<'_, Vec<Range<u64>>> {

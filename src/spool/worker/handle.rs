@@ -16,7 +16,7 @@ use super::state::{Phase, Sleep, State};
 use crate::budget::{Shares, Woken};
 use crate::error::Rejection;
 use crate::pipeline::Size;
-use crate::record::Record;
+use crate::record::{Record, Undelivered};
 use crate::spool::log::Recovered;
 use crate::spool::{Spool, SpoolMode, SpoolStatus, WhenFull};
 
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     staging: Arc<Shares>,
     /// Sequence numbers of records in the buffer that were written.
     spilled: Mutex<Vec<SpilledSeqs>>,
+    /// Accepted records that could not be written before the spool was closed.
+    unwritten: Mutex<Vec<Undelivered>>,
     pub(super) closed: watch::Sender<bool>,
 }
 
@@ -90,6 +92,7 @@ impl Shared {
             wake: Condvar::new(),
             staging: Arc::new(staging),
             spilled: Mutex::default(),
+            unwritten: Mutex::default(),
             closed: watch::Sender::new(false),
             settings,
             recovered,
@@ -124,6 +127,10 @@ impl Shared {
     /// Accepts records again, to find out whether the disk is still full.
     pub(super) fn accept_again(&self) {
         self.refuses.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_unwritten(&self, unwritten: Vec<Undelivered>) {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(unwritten);
     }
 
     pub(super) fn add_spilled(&self, spilled: Vec<SpilledSeqs>) {
@@ -264,6 +271,11 @@ impl SpoolHandle {
         }
         self.shared.wake_from(state, &[Sleep::Idle, Sleep::UntilTick, Sleep::Full]);
         self.shared.staging.close().wake();
+    }
+
+    /// Takes the accepted records that could not be written before the spool was [closed](Self::closed).
+    pub(crate) fn take_unwritten(&self) -> Vec<Undelivered> {
+        std::mem::take(&mut *self.shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until the thread has ended and released the directory.

@@ -135,14 +135,17 @@ impl Outlet {
         flushes
     }
 
-    /// Takes all records, which are not delivered.
+    /// Takes all records, which are not delivered. Keeps the flushes, which fail when the driver takes them.
     pub(super) fn take_records(&mut self) -> Vec<Record> {
         self.size = Size::default();
-        let records = self.queue.drain(..).filter_map(|outgoing| match outgoing {
-            Outgoing::Record(outgoing) => Some(outgoing.record),
-            Outgoing::Flush(_) => None,
-        });
-        records.collect()
+        let mut records = Vec::new();
+        for outgoing in std::mem::take(&mut self.queue) {
+            match outgoing {
+                Outgoing::Record(outgoing) => records.push(outgoing.record),
+                flush @ Outgoing::Flush(_) => self.queue.push_back(flush),
+            }
+        }
+        records
     }
 }
 

@@ -126,7 +126,8 @@ impl<F: Files> Worker<F> {
             self.sync_all(Instant::now());
         }
         self.publish();
-        work.is_closing
+        // One round writes what was staged, unless records of the buffer had to be written first.
+        work.is_closing && (self.is_stopped || !self.shared.state().wants_write())
     }
 
     fn wait(&mut self) -> Work {
@@ -135,6 +136,9 @@ impl<F: Files> Worker<F> {
         loop {
             let now = Instant::now();
             let is_closing = state.phase != Phase::Open;
+            if is_closing {
+                state.end_diversion();
+            }
             let delays_write = self.timers.delays_write(now) && !is_closing;
             let writes = state.wants_write() && !delays_write;
             let acknowledges = !state.acknowledged.is_empty()
@@ -271,12 +275,12 @@ impl<F: Files> Worker<F> {
         }
     }
 
-    /// Returns the records that could not be written to their callers, their receipts, or the dead-letter handler. Returns
-    /// the number of those that none of them takes.
+    /// Returns the records that could not be written to their callers, their receipts, or the dead-letter handler. The
+    /// others are left to the producer. Returns their number.
     fn return_unwritten(&self) -> usize {
         let group = self.shared.state().staging.take();
         self.shared.release_staging(size_of_records(&group)).wake();
-        let mut lost = 0;
+        let mut left = Vec::new();
         for staged in group {
             let Staged::Record(StagedRecord { record, reply, .. }) = staged else { continue };
             if let Some(reply) = reply {
@@ -292,9 +296,11 @@ impl<F: Files> Worker<F> {
                 Some(handler) => catch_panic(|| handler.put(undelivered)).flatten(),
                 None => Some(undelivered),
             };
-            lost += usize::from(returned.is_some());
+            left.extend(returned);
         }
-        lost
+        let records = left.len();
+        self.shared.add_unwritten(left);
+        records
     }
 
     fn close(self) {

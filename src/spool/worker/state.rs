@@ -93,6 +93,14 @@ impl State {
             && self.outlet.free_space().is_some()
     }
 
+    /// Lets staged records be written when the spool closes, although the driver has not provided the records in the
+    /// buffer, or although they were not written. The driver has returned those to their owner.
+    pub(super) fn end_diversion(&mut self) {
+        if matches!(self.diversion, Diversion::Wanted | Diversion::Spilling(_)) {
+            self.diversion = Diversion::On;
+        }
+    }
+
     /// Returns `true` if there are records to write.
     pub(super) fn wants_write(&self) -> bool {
         self.diversion.has_spill() || (!self.staging.is_empty() && self.diversion.writes_staged())

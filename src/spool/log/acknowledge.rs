@@ -41,6 +41,11 @@ impl<F: Files> Log<F> {
     pub(crate) fn write_acks(&mut self) -> Result<(), LogError> {
         let mut result = Ok(());
         for first in mem::take(&mut self.dirty_acks) {
+            // Acknowledgements of moved records belong to the file of the new segment.
+            if self.moving.is_some_and(|moving| moving.first == first) {
+                self.dirty_acks.insert(first);
+                continue;
+            }
             let removed = match self.remove_if_acked(first) {
                 Ok(removed) => removed,
                 Err(error) => {
@@ -83,9 +88,8 @@ impl<F: Files> Log<F> {
     /// Removes a segment if all its records are acknowledged and nothing is appended to it.
     fn remove_if_acked(&mut self, first: u64) -> io::Result<bool> {
         let Some(segment) = self.segments.get(&first) else { return Ok(true) };
-        let in_use = self.active.as_ref().is_some_and(|active| active.first == first)
-            || self.moving.is_some_and(|moving| moving.first == first)
-            || segment.is_empty();
+        let in_use =
+            segment.is_empty() || self.active.as_ref().is_some_and(|active| active.first == first);
         if in_use || segment.unacked() > 0 {
             return Ok(false);
         }
@@ -133,7 +137,7 @@ impl<F: Files> Log<F> {
     fn create_marker(&mut self) -> Result<(), LogError> {
         let header = Header { salt: self.rng.u32(..), first: self.next_seq };
         let name = segment_name(header.first);
-        let created = self.create_segment_file(header).and_then(|file| self.files.sync(&file));
+        let created = self.create_segment_file(header);
         self.entries_dirty = true;
         created.map_err(|error| self.error("create", &name, error))?;
         if let Err(error) = self.sync_entries() {

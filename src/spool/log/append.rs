@@ -237,6 +237,8 @@ impl<F: Files> Log<F> {
         let temporary = format!("{name}{TEMPORARY}");
         let created = self.create_file(&temporary).and_then(|file| {
             self.files.write_at(&file, 0, &header.encode())?;
+            // After a power failure, a segment without a valid header would be regarded as damaged.
+            self.files.sync(&file)?;
             self.files.rename(&temporary, &name)?;
             Ok(file)
         });

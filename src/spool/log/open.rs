@@ -314,7 +314,8 @@ impl<F: Files> Log<F> {
             let frames = self.window.bytes(&self.files, file, start, length, end);
             self.unsynced.extend_from_slice(&frames[..length]);
             self.window.clear();
-            self.moving = Some(Move { first, synced_next: first, synced_end: start });
+            self.moving =
+                Some(Move { first, synced_next: first, synced_end: start, is_recovery: true });
         }
         let (moved, unprotected) = if moves { (records, 0) } else { (0, records) };
         self.push_event(LogEvent::SyncFailed { path, error, moved, unprotected });

@@ -1,5 +1,7 @@
 //! Making records durable, and moving them to a new segment if that fails.
 
+use std::io;
+
 use super::segment::{Segment, TEMPORARY, ack_name, segment_name};
 use super::{Active, Log, LogError, LogEvent, copy};
 use crate::spool::files::Files;
@@ -16,6 +18,9 @@ pub(crate) struct Move {
     /// Sequence number of the first unsynced record, and the offset of its frame.
     pub(super) synced_next: u64,
     pub(super) synced_end: u64,
+    /// Whether nothing is appended to the new segment. After a crash, the acknowledgement file can contain records that
+    /// did not survive, so their sequence numbers must not be used again in the segment.
+    pub(super) is_recovery: bool,
 }
 
 impl<F: Files> Log<F> {
@@ -106,7 +111,7 @@ impl<F: Files> Log<F> {
         );
         if keeps {
             let Active { first, synced_next, synced_end, .. } = active;
-            self.moving = Some(Move { first, synced_next, synced_end });
+            self.moving = Some(Move { first, synced_next, synced_end, is_recovery: false });
         } else {
             self.cut(&active.file, active.first);
         }
@@ -207,6 +212,12 @@ impl<F: Files> Log<F> {
         }
         let synced_next = segment.next;
         self.segments.insert(header.first, segment);
+        self.clear_unsynced();
+        if moving.is_recovery {
+            self.cut(&file, header.first);
+            self.seal(&file, header.first);
+            return Ok(());
+        }
         self.active = Some(Active {
             file,
             first: header.first,
@@ -214,7 +225,6 @@ impl<F: Files> Log<F> {
             synced_next,
             synced_end: end,
         });
-        self.clear_unsynced();
         Ok(())
     }
 
@@ -259,9 +269,15 @@ impl<F: Files> Log<F> {
         let sealed = self.seal_active();
         let acks = self.write_acks();
         let mut synced = self.sync();
-        // An acknowledgement file whose sync failed is replaced.
+        // An acknowledgement file whose write or sync failed is written again.
         if !self.dirty_acks.is_empty() {
-            synced = synced.and(self.write_acks()).and(self.sync_entries());
+            let written = self.write_acks();
+            self.sync_acks();
+            synced = synced.and(written).and(self.sync_entries());
+        }
+        if let (Ok(()), Some(first)) = (&synced, self.dirty_acks.first()) {
+            let failed = io::Error::other("it failed twice");
+            synced = Err(self.error("sync", &ack_name(*first), failed));
         }
         self.files.unlock();
         sealed.and(acks).and(synced)

@@ -77,44 +77,55 @@ fn check<F: Files>(files: F, image: &Image, case: &str) -> Vec<Damage> {
 fn log_survives_flipped_bits() {
     fastrand::seed(1);
     let images = [image(true), image(false)];
-    let mut refused = 0;
-    for case in 0..CASES {
-        let mut rng = fastrand::Rng::with_seed(case);
-        let image = &images[rng.usize(..2)];
-        let (name, contents, offsets) = flip(image, &mut rng);
-        let files = FakeFiles::new(case);
-        for (name, contents) in &image.files {
-            files.set_contents(name, contents);
-        }
-        files.set_contents(&name, &contents);
-        let case = format!("case {case}: bits of {name} at {offsets:?} are flipped");
-        let strict = LogSettings { strict: true, ..settings() };
-        let verified = match Log::open(files.another(), strict) {
-            Err(LogError::Damaged(damage)) => {
-                assert_eq!(damage.file, files.path().join(&name), "{case}");
-                // Trailing zeros, which a flipped bit can create, do not count as damaged bytes.
-                let place = damage.offset..=damage.offset + damage.bytes;
-                let named = offsets.iter().any(|offset| place.contains(&(*offset as u64)));
-                assert!(named, "{case}: {place:?}");
-                refused += 1;
-                false
-            }
-            Err(error) => panic!("{case}: {error}"),
-            // Records before an incomplete write are intact.
-            Ok(opened) => {
-                drop(opened);
-                files.kill();
-                for (name, contents) in &image.files {
-                    files.set_contents(name, contents);
-                }
-                files.set_contents(&name, &contents);
-                true
-            }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let refused: u64 = std::thread::scope(|scope| {
+        let check = |offset| {
+            let images = &images;
+            let cases = (offset as u64..CASES).step_by(threads);
+            move || cases.map(|case| u64::from(check_case(images, case))).sum::<u64>()
         };
-        let damage = check(files.another(), image, &case);
-        assert!(!verified || damage.is_empty(), "{case}: {damage:?}");
-    }
+        let workers: Vec<_> = (0..threads).map(|offset| scope.spawn(check(offset))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a case failed")).sum()
+    });
     assert!(refused > CASES / 2, "{refused}");
+}
+
+/// Checks a case and returns whether strict settings refuse the log.
+fn check_case(images: &[Image; 2], case: u64) -> bool {
+    let mut rng = fastrand::Rng::with_seed(case);
+    let image = &images[rng.usize(..2)];
+    let (name, contents, offsets) = flip(image, &mut rng);
+    let files = FakeFiles::new(case);
+    for (name, contents) in &image.files {
+        files.set_contents(name, contents);
+    }
+    files.set_contents(&name, &contents);
+    let case = format!("case {case}: bits of {name} at {offsets:?} are flipped");
+    let strict = LogSettings { strict: true, ..settings() };
+    let verified = match Log::open(files.another(), strict) {
+        Err(LogError::Damaged(damage)) => {
+            assert_eq!(damage.file, files.path().join(&name), "{case}");
+            // Trailing zeros, which a flipped bit can create, do not count as damaged bytes.
+            let place = damage.offset..=damage.offset + damage.bytes;
+            let named = offsets.iter().any(|offset| place.contains(&(*offset as u64)));
+            assert!(named, "{case}: {place:?}");
+            false
+        }
+        Err(error) => panic!("{case}: {error}"),
+        // Records before an incomplete write are intact.
+        Ok(opened) => {
+            drop(opened);
+            files.kill();
+            for (name, contents) in &image.files {
+                files.set_contents(name, contents);
+            }
+            files.set_contents(&name, &contents);
+            true
+        }
+    };
+    let damage = check(files.another(), image, &case);
+    assert!(!verified || damage.is_empty(), "{case}: {damage:?}");
+    !verified
 }
 
 #[test]

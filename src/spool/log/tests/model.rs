@@ -234,7 +234,8 @@ impl Model {
     }
 
     fn update_acks(&mut self) {
-        if self.log().acks_are_durable() {
+        // The file of a segment whose records are moved is not used anymore.
+        if self.log().acks_are_durable() && self.log().moving.is_none() {
             for record in self.known.values_mut().filter(|record| record.acked != Acked::No) {
                 record.acked = Acked::Durable;
             }
@@ -360,7 +361,10 @@ impl Model {
                     self.has_estimate |= !opened.recovered.damage.is_empty();
                     end = End::Crash;
                 }
-                Err(_) if self.files.is_down() => end = End::Crash,
+                Err(_) if self.files.is_down() => {
+                    self.has_estimate |= self.plan.faults.read > 0.0;
+                    end = End::Crash;
+                }
                 // A damaged segment could not be set aside.
                 Err(_) if self.plan.faults.entry > 0.0 => {}
                 Ok(opened) => {
@@ -430,8 +434,8 @@ impl Model {
         // Records that did not survive are forgotten, and their sequence numbers can be used again.
         self.known.retain(|seq, known| found.contains_key(seq) || known.acked != Acked::No);
         for (seq, id) in found {
-            let survives_crash =
-                end == End::Crash || self.known.get(&seq).is_some_and(|known| known.synced);
+            let survives_crash = end == End::Crash
+                || self.known.get(&seq).is_some_and(|known| known.synced && known.id == id);
             let known = Known { id, synced: survives_crash, acked: Acked::No };
             self.known.insert(seq, known);
         }

@@ -81,6 +81,35 @@ fn acks_of_lost_records_do_not_apply_to_new_ones() {
 }
 
 #[test]
+fn failed_sync_at_open_moves_records() {
+    for seed in 0..50 {
+        let files = FakeFiles::new(seed);
+        let (mut log, _) = open(files.another(), settings());
+        append(&mut log, 0..3);
+        log.acknowledge(1..3);
+        log.sync().unwrap();
+        drop(log);
+        let mut contents = files.contents("00000000000000000000.seg");
+        contents[64 + 1_036..].fill(0);
+        files.set_contents("00000000000000000000.seg", &contents);
+        files.kill();
+        // The sync of the acknowledgements, and that of the records.
+        files.fail_syncs(2);
+        let (mut log, recovered) = open(files.another(), settings());
+        assert_eq!(recovered.records, 1);
+        assert!(matches!(log.take_events()[..], [LogEvent::SyncFailed { moved: 1, .. }]));
+        assert_eq!(log.synced_seq(), 0);
+        append(&mut log, 1..5);
+        // Only the records are synced, so the old acknowledgements are not replaced.
+        log.sync_records().unwrap();
+        drop(log);
+        files.crash();
+        let (mut log, _) = open(files.another(), settings());
+        assert_eq!(read_all(&mut log), [0, 1, 2, 3, 4], "seed {seed}");
+    }
+}
+
+#[test]
 fn second_owner_is_refused() {
     let files = FakeFiles::new(4);
     let (log, _) = open(files.another(), settings());

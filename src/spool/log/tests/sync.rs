@@ -130,6 +130,30 @@ fn failed_ack_sync_rewrites_file() {
 }
 
 #[test]
+fn close_repeats_failed_acks() {
+    for seed in 0..50 {
+        let files = FakeFiles::new(seed);
+        let (mut log, _) = open(files.another(), settings());
+        append(&mut log, 0..10);
+        log.sync().unwrap();
+        log.acknowledge(0..1);
+        log.acknowledge(8..9);
+        let writes = seed % 2 == 0;
+        if writes {
+            // The footer, and the first acknowledgements.
+            files.fail_writes(2);
+        } else {
+            files.fail_syncs(1);
+        }
+        let closed = log.close();
+        assert_eq!(closed.is_ok(), !writes, "{closed:?}");
+        files.crash();
+        let (mut log, _) = open(files.another(), settings());
+        assert_eq!(read_all(&mut log), (1..8).chain(9..10).collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[test]
 fn removed_segment_does_not_reappear_after_crash() {
     for seed in 0..200 {
         let files = FakeFiles::new(seed);

@@ -16,6 +16,7 @@
 //! | How fast are records sent, and what limits the send rate? | [`pacing`] |
 //! | My consumers rely on the order of records. What do I configure? | [`ordering`] |
 //! | What can fail, where are errors reported, and how do I handle them? | [`failures`] |
+//! | How do accepted records survive a crash, a power cut, or an outage of hours? | [`spool`] |
 //! | How do I test my own pipeline? | [`testing`] |
 //! | How do I increase throughput, or reduce latency or memory use? | [`tuning`] |
 //! | How do I set up credentials, TLS, proxies and endpoints? | [`clients`] |
@@ -118,7 +119,7 @@
 //! | example | shows |
 //! |---|---|
 //! | `forward` | sends a file line by line, reads it back, and compares; `-- --throttled` enforces the shard quotas |
-//! | `pipe` | a command-line tool that sends standard input to a stream, with keys, a progress bar, and dead letters that it can send again |
+//! | `pipe` | a command-line tool that sends standard input to a stream, with keys, a progress bar, dead letters that it can send again, and a spool |
 //! | `fan_in` | 200 tasks that share a producer; Ctrl-C drains the producer and prints a report |
 //! | `checkpoint` | sends a file and stores its read position; the program is killed four times and loses no line |
 //! | `offsets` | commits an offset of its source once all records up to that offset are delivered |
@@ -129,6 +130,7 @@
 //! | `tower_stack` | a sink over a custom stack of layers |
 //! | `aggregate` | measures the savings of aggregating small records |
 //! | `observe` | metrics and traces of a stream under load |
+//! | `spool_kill` | kills a process that sends through a spool 100 times, and verifies that no accepted record is lost |
 //! | `soak` | runs 64 tasks at full speed while faults occur in the stack and on the socket (`-- --minutes 10`); fails if a record is lost or memory grows |
 //!
 //! Start with `forward`. It sends a log file of 50,000 lines through the AWS SDK to an embedded server with four
@@ -141,6 +143,8 @@
 //! With `-- --throttled`, the server enforces the shard quotas, and the example still sends at over 90 % of the 4,000
 //! records per second that four shards accept.
 
+#![cfg_attr(not(feature = "spool"), doc = "[`spool`]: self")]
+
 pub mod aggregation;
 pub mod clients;
 pub mod failures;
@@ -151,5 +155,7 @@ pub mod pacing;
 pub mod producer;
 pub mod router;
 pub mod sink;
+#[cfg(feature = "spool")]
+pub mod spool;
 pub mod testing;
 pub mod tuning;

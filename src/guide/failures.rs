@@ -300,7 +300,7 @@
 //! With the feature `serde`, an [`Undelivered`](crate::Undelivered#serialized-form) can be stored as a line of JSON,
 //! which includes the stream name. The record can be deserialized and sent again.
 //!
-//! The example `pipe` writes dead letters to a file in a format of its own, and sends them again with their keys:
+//! The example `pipe` writes dead letters to a file, in another format, and sends them again with their keys:
 //! `pipe --format dead-letters < FILE`.
 //!
 //! # Deadlines and attempts

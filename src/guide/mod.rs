@@ -142,7 +142,7 @@
 //!
 //! With `-- --throttled`, the server enforces the shard quotas, and the example still sends at over 90 % of the 4,000
 //! records per second that four shards accept.
-
+//!
 #![cfg_attr(not(feature = "spool"), doc = "[`spool`]: self")]
 
 pub mod aggregation;

@@ -19,7 +19,7 @@
 //!     .with_max_bytes(10 << 30)
 //!     .with_sync(Sync::Interval(Duration::from_millis(100)))
 //!     .when_full(WhenFull::Wait);
-//! let producer = KinesisSink::builder("clicks").with_spool(spool).build(&client)?.spawn();
+//! let producer = KinesisSink::builder("example").with_spool(spool).build(&client)?.spawn();
 //! println!("{} records are left from the last run", producer.recovered());
 //!
 //! let receipt = producer.put(Record::from(("device-7", "21.5"))).await?; // on disk

@@ -13,7 +13,7 @@ pub type Life = u32;
 #[derive(Debug, Default)]
 pub struct Account {
     accepted: HashSet<u64>,
-    /// Writes of each record, in the order in which the server processed them.
+    /// Writes of each record.
     writes: HashMap<u64, Vec<Write>>,
     kills: BTreeMap<Life, Instant>,
     found: HashMap<u64, u64>,
@@ -105,6 +105,9 @@ impl Account {
         for (number, writes) in &self.writes {
             let found = self.found.get(number).copied().unwrap_or_default();
             verdict.miscounted += u64::from(found != writes.len() as u64);
+            let mut writes = writes.clone();
+            // The last request of a killed child can be processed after the requests of its successor.
+            writes.sort_by_key(|write| write.life);
             for pair in writes.windows(2) {
                 let (first, second) = (pair[0], pair[1]);
                 let before_kill = (first.life < second.life)

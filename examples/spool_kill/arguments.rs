@@ -31,7 +31,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 400)]
     pub max_life: u64,
 
-    /// Maximum number of records that one child sends
+    /// Maximum number of records that one child sends, or a quarter with --ordered
     #[arg(long, value_name = "N", default_value_t = 1_200)]
     pub max_records: u64,
 

@@ -11,7 +11,7 @@ const LARGE_EVERY: u64 = 256;
 const LARGE_FILLER_BYTES: usize = 60_000;
 
 /// Number of ordering keys.
-pub const KEYS: u64 = 16;
+pub const KEYS: u64 = 64;
 
 /// Returns the data of a record: its number, and bytes that are generated from the number.
 pub fn data(number: u64) -> Bytes {

@@ -22,7 +22,7 @@ use crate::server::{self, SharedAccount};
 const NUMBERS_PER_LIFE: u64 = 1 << 20;
 /// Bounds the run: a spool that does not open, or a producer that does not drain, must fail it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub struct Supervisor {
     arguments: Arguments,
@@ -123,7 +123,9 @@ impl Supervisor {
         if self.rng.u32(..10) == 0 {
             lifetime *= self.rng.u64(1..=4);
         }
-        let records = self.rng.u64(..=self.arguments.max_records);
+        // With ordering, one record of each key is in flight, so that less can be delivered.
+        let share = if self.arguments.ordered { 4 } else { 1 };
+        let records = self.rng.u64(..=self.arguments.max_records / share);
         // Half of the children send at full speed and are then idle; the others send until they are killed.
         let per_task = Duration::from_millis(lifetime) / (records / KEYS + 1) as u32;
         let pause = if self.rng.bool() { Duration::ZERO } else { per_task };

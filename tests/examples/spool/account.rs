@@ -54,6 +54,16 @@ fn kill_explains_duplicates_within_its_bound() {
     assert_eq!(verdict.longest, LATEST);
     assert!(verdict.holds());
 
+    // The request of the first child is processed last.
+    let mut account = Account::default();
+    account.accepted(7);
+    for life in [1, 0] {
+        account.written(7, life, Some(Instant::now()));
+        account.found(Some(7), true, None);
+    }
+    account.killed(0, Instant::now());
+    assert!(account.verdict(SLACK).holds());
+
     let mut account = killed_after(Duration::from_millis(1));
     write_again(&mut account, 1);
     assert_eq!(account.verdict(SLACK).unexplained, 1, "the kill was too late");

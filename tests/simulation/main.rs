@@ -1,4 +1,4 @@
-//! Seeded tests on virtual time.
+//! Seeded tests on virtual time, except for those of the spool.
 //!
 //! | module | contents |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | `pacing` | throughput, throttling, and fairness of the rate limiters, and seeded scenarios |
 //! | `router` | random streams, calls and faults; a model accounts for every record of a router |
 //! | `simulator` | the simulated stream itself, through its public API |
+//! | `spool` | producers with a spool, restarts, random calls and faults; a model accounts for every record |
 
 #![cfg(feature = "sim")]
 
@@ -18,3 +19,5 @@ mod model;
 mod pacing;
 mod router;
 mod simulator;
+#[cfg(feature = "spool")]
+mod spool;

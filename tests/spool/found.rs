@@ -71,7 +71,7 @@ async fn flush_fails_if_close_leaves_records() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_driver_leaves_staged_overflow_in_spool() {
+async fn dropped_driver_keeps_staged_overflow() {
     let (directory, stream) = (Directory::new(), stream_in_outage());
     let spool = || directory.spool().with_mode(SpoolMode::Overflow);
     let builder = builder().configure(|settings| settings.buffer_records = Some(10));

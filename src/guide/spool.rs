@@ -64,8 +64,8 @@
 //!
 //! A spool adds duplicates to [those of retries](super::failures#unknown-outcomes-and-duplicates), and only after a
 //! process was killed: acknowledgements are written every 100 ms, or with `Interval(d)` every `d` if that is less. So
-//! the records that were delivered in the last 100 ms before the kill, and those in flight, are sent again. A clean
-//! shutdown adds none. After a power cut, acknowledgements since the last sync can be lost as well.
+//! the records that were delivered in the last 100 ms before the kill, and those in flight, are sent again. After a
+//! shutdown, a record can be sent again if its response arrived at the same time. After a power cut, acknowledgements since the last sync can be lost as well.
 //!
 //! With [`RecordOrdering::PerKey`](super::ordering), the records that were recovered are sent before new ones of the
 //! same key, in their order. A repeated part of the sequence is in order too: after a kill, a consumer can see

@@ -3,8 +3,8 @@
 //! Unlike the other models, this one runs in real time, because the thread of a spool and the clock of the runtime are
 //! independent. A seed therefore determines the settings, the calls and the faults, but not their exact order.
 //!
-//! `SPOOL_SEEDS=5000 cargo test --release --test simulation spool:: -- --ignored` runs 5,000 seeds instead of 40. `SPOOL_SEED=<n>`
-//! runs a single seed.
+//! `SPOOL_SEEDS=5000 cargo test --release --test simulation spool:: -- --ignored` runs 5,000 seeds instead of 40.
+//! `SPOOL_SEED=<n>` runs a single seed.
 
 mod ledger;
 mod life;

@@ -114,6 +114,9 @@ fn write_without_sync_resolves_after_write() {
     for sync in [Sync::default(), Sync::Never] {
         let files = FakeFiles::new(1);
         let mut harness = Harness::new(&files, spool().with_sync(sync));
+        // A new segment is synced.
+        harness.stage(record());
+        harness.worker.round();
         files.set_faults(failing_sync());
         let handle = harness.handle.clone();
         let written = write(&handle, record());
@@ -121,7 +124,7 @@ fn write_without_sync_resolves_after_write() {
         harness.worker.round();
         written.now_or_never().unwrap().unwrap();
         files.kill();
-        assert_eq!(Harness::new(&files, spool()).handle.recovered(), 2, "{sync:?}");
+        assert_eq!(Harness::new(&files, spool()).handle.recovered(), 3, "{sync:?}");
     }
 }
 

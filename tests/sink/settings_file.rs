@@ -10,6 +10,7 @@ use kinesis_sink::limits::Limits;
 use kinesis_sink::metrics::MetricsGranularity;
 use kinesis_sink::settings::{AggregateKey, FatalPolicy, Linger};
 use kinesis_sink::sim::SimStream;
+use kinesis_sink::spool::Spool;
 use kinesis_sink::stream::Distribution;
 use kinesis_sink::{
     Aggregation, KinesisSink, Record, RecordOrdering, Settings, SinkBuilder, StreamId,
@@ -42,6 +43,9 @@ const ALL: &str = r#"
     record_bytes = 2_097_152
     shard_records = 500
     shard_bytes = 524_288
+
+    [spool]
+    path = "spools/example"
 "#;
 
 const DEFAULTS: &str = r#"
@@ -69,7 +73,7 @@ const DEFAULTS: &str = r#"
     shard_bytes = 1_048_576
 "#;
 
-const WITHOUT_DEFAULT: [&str; 2] = ["deadline", "max_attempts"];
+const WITHOUT_DEFAULT: [&str; 3] = ["deadline", "max_attempts", "spool"];
 
 /// Setters without a setting of the same name.
 const CODE_ONLY: [&str; 6] =
@@ -124,6 +128,7 @@ fn every_setting_reaches_the_builder() {
             settings.max_attempts = Some(100);
         })
         .with_deadline(Duration::from_secs(3_600))
+        .with_spool(Spool::at("spools/example"))
         .configure(|settings| {
             settings.credentials_timeout = Duration::from_secs(60);
             settings.request_timeout = Duration::from_secs(30);

@@ -33,6 +33,8 @@ impl Logs {
             tracing_subscriber::registry().with(layer.with_filter(filter)).init();
         });
         CAPTURED.set(Some((level, Vec::new())));
+        // Another thread can have cached a callsite as disabled while the subscriber was being installed.
+        tracing::callsite::rebuild_interest_cache();
         Self(())
     }
 

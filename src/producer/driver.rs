@@ -223,8 +223,11 @@ impl<S> Driver<S> {
         let failed = self.sink.core.take_failed();
         let taken = mem::take(&mut self.sink.core.change_mut().taken);
         debug_assert_eq!(failed.len(), taken.records);
-        self.channel.queue().collect(failed, taken);
-        self.acknowledge_collected();
+        let seqs = self.departed();
+        let mut queue = self.channel.queue();
+        queue.collect(failed, taken);
+        // The queue is still locked, so that nobody takes the records without their numbers.
+        self.channel.collect_seqs(seqs);
     }
 
     /// Releases the charges of the records that have left the sink.

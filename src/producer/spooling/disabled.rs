@@ -133,7 +133,9 @@ impl<S> Driver<S> {
 
     pub(in crate::producer) fn acknowledge(&mut self) {}
 
-    pub(in crate::producer) fn acknowledge_collected(&mut self) {}
+    pub(in crate::producer) fn departed(&mut self) -> Vec<Range<u64>> {
+        Vec::new()
+    }
 
     pub(in crate::producer) fn return_if_blocked(&mut self) {}
 

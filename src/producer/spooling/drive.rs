@@ -130,12 +130,10 @@ impl<S> Driver<S> {
         }
     }
 
-    /// Notes that the records that left the sink last are acknowledged when a caller takes them from the queue.
-    pub(in crate::producer) fn acknowledge_collected(&mut self) {
-        if let Some(intake) = &mut self.intake {
-            let seqs = intake.departed(self.sink.core.take_departures());
-            self.channel.collect_seqs(seqs);
-        }
+    /// Returns the numbers in the spool of the records that left the sink last.
+    pub(in crate::producer) fn departed(&mut self) -> Vec<Range<u64>> {
+        let Some(intake) = &mut self.intake else { return Vec::new() };
+        intake.departed(self.sink.core.take_departures())
     }
 
     /// Returns `true` if no record is left in the spool that must be passed to the sink.

@@ -99,8 +99,7 @@ impl Spooling {
         self.collected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds failed records. Must follow their addition to the queue, so that a record is not acknowledged before it is
-    /// taken.
+    /// Adds failed records. The queue, to which the records are added as well, must be locked.
     pub(in crate::producer) fn collect(&self, seqs: Vec<Range<u64>>) {
         self.collected().extend(seqs);
     }

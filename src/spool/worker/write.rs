@@ -84,17 +84,21 @@ impl<F: Files> Worker<F> {
         self.sync_now();
         let seqs = (appended.first..).zip(&records).take(appended.count);
         self.shared.add_spilled(seqs.map(|(seq, spilled)| (spilled.pipeline_seq, seq)).collect());
-        records.drain(..appended.count);
+        let written_before =
+            records.drain(..appended.count).map(|spilled| spilled.pipeline_seq).last();
         let driver = {
             let mut state = self.shared.state();
             state.appended = self.log.next_seq();
             state.outlet.advance(appended.first + appended.count as u64);
             state.stats = self.log.stats();
-            state.diversion = if records.is_empty() || is_final {
-                Diversion::On
-            } else {
-                Diversion::Spilling(Spill { records, is_final })
-            };
+            match &mut state.diversion {
+                // The driver has provided the records in the buffer again, because the producer is closing.
+                Diversion::Spilling(last) => last.records.retain(|spilled| {
+                    written_before.is_none_or(|written| spilled.pipeline_seq > written)
+                }),
+                diversion if records.is_empty() || is_final => *diversion = Diversion::On,
+                diversion => *diversion = Diversion::Spilling(Spill { records, is_final }),
+            }
             state.take_driver()
         };
         if let Some(driver) = driver {

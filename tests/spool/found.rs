@@ -139,3 +139,25 @@ async fn dropped_close_keeps_failed_records() {
         assert_eq!(returned.sum::<usize>(), 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_driver_ends_send_to_full_spool() {
+    let (directory, stream) = (Directory::new(), stream_in_outage());
+    let spool = directory.spool().with_max_bytes(1 << 20);
+    let sink = builder().with_spool(spool).build_with(stream.service()).unwrap();
+    let (producer, driver) = sink.into_producer();
+    let driver = tokio::spawn(driver);
+    let sender = producer.clone();
+    let sending = tokio::spawn(async move {
+        for number in 0.. {
+            sender.send(large(number)).await?;
+        }
+        Ok(())
+    });
+    while !producer.status().spool.unwrap().is_full {
+        tokio::task::yield_now().await;
+    }
+    driver.abort();
+    let error: kinesis_sink::Error = soon(sending).await.unwrap().unwrap_err();
+    assert!(error.into_record().is_some());
+}

@@ -108,6 +108,11 @@ impl Shared {
         self.staging.exchange((0, Size::default()), [(0, size)])
     }
 
+    /// Rejects the callers that wait for capacity of the staging.
+    pub(super) fn close_permits(&self) -> Woken {
+        self.staging.close()
+    }
+
     /// Wakes the thread if it sleeps in one of the states.
     fn wake_from(&self, mut state: MutexGuard<'_, State>, sleeps: &[Sleep]) {
         if sleeps.contains(&state.sleep) {
@@ -234,7 +239,7 @@ impl SpoolHandle {
     /// Accepts no more records. Records that were staged are still written.
     pub(crate) fn close_staging(&self) {
         self.shared.state().staging.close();
-        self.shared.staging.close().wake();
+        self.shared.close_permits().wake();
     }
 
     /// Returns the number of records in the spool.
@@ -270,7 +275,7 @@ impl SpoolHandle {
             state.phase = Phase::Closing;
         }
         self.shared.wake_from(state, &[Sleep::Idle, Sleep::UntilTick, Sleep::Full]);
-        self.shared.staging.close().wake();
+        self.shared.close_permits().wake();
     }
 
     /// Takes the accepted records that could not be written before the spool was [closed](Self::closed).

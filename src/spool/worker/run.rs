@@ -15,6 +15,7 @@ use super::state::{Phase, Sleep};
 use super::timers::Timers;
 use crate::error::{RecordCount, Rejection};
 use crate::guard::catch_panic;
+use crate::pipeline::Size;
 use crate::record::{FailureReason, Record, SharedHandler, Undelivered};
 use crate::spool::files::Files;
 use crate::spool::log::{Cursor, Log, LogError, LogEvent, Opened};
@@ -62,6 +63,7 @@ impl Drop for EndGuard {
             (state.staging.take(), state.outlet.take_flushes(), state.take_driver())
         };
         self.0.release_staging(size_of_records(&group)).wake();
+        self.0.close_permits().wake();
         drop((group, flushes));
         if let Some(driver) = driver {
             driver.wake();
@@ -156,7 +158,8 @@ impl<F: Files> Worker<F> {
             }
             state.sleep = match next {
                 None => Sleep::Idle,
-                Some(_) if self.is_stopped => Sleep::Full,
+                // Without records to write, a new record or flush must wake the thread.
+                Some(_) if self.is_stopped && state.wants_write() => Sleep::Full,
                 Some(_) => Sleep::UntilTick,
             };
             let timeout = next.map_or(Duration::MAX, |next| next - now);
@@ -260,6 +263,9 @@ impl<F: Files> Worker<F> {
 
     /// Leaves the records that the driver has not taken in the spool.
     fn leave(&mut self) {
+        if self.is_stopped {
+            self.reject_waiting();
+        }
         let outgoing = self.shared.state().outlet.take_records();
         for record in outgoing {
             self.leave_record(record);
@@ -267,6 +273,20 @@ impl<F: Files> Worker<F> {
         for tracker in self.receipts.take_before(u64::MAX).into_values() {
             self.complete(tracker, FailureReason::Spooled { last: None });
         }
+    }
+
+    /// Returns the staged records whose callers wait, because no record is delivered that would make space on the disk.
+    fn reject_waiting(&self) {
+        let waiting = self.shared.state().staging.take_waiting();
+        let mut size = Size::default();
+        for StagedRecord { record, reply, .. } in waiting {
+            size.add_record(record.size());
+            if let Some(reply) = reply {
+                // The caller may have been dropped.
+                let _ = reply.send(Err((record, Rejection::Closed)));
+            }
+        }
+        self.shared.release_staging(size).wake();
     }
 
     pub(super) fn leave_record(&self, mut record: Record) {

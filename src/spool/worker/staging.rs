@@ -93,6 +93,18 @@ impl Staging {
         self.is_closed = true;
     }
 
+    /// Takes the records whose callers wait out of the queue.
+    pub(super) fn take_waiting(&mut self) -> Vec<StagedRecord> {
+        let mut waiting = Vec::new();
+        for staged in self.take() {
+            match staged {
+                Staged::Record(staged) if staged.reply.is_some() => waiting.push(staged),
+                other => self.queue.push_back(other),
+            }
+        }
+        waiting
+    }
+
     /// Takes the flushes out of the queue.
     pub(super) fn take_flushes(&mut self) -> Vec<FlushReply> {
         let mut flushes = Vec::new();
